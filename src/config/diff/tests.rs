@@ -1,0 +1,138 @@
+use serde_json::json;
+
+use super::*;
+
+fn files(local: &Value) -> Files {
+    Files {
+        local: Document(local.as_object().unwrap().clone()),
+        remote: Document::default(),
+    }
+}
+
+fn server(command: &str, env: &[(&str, &str)]) -> StdioServer {
+    StdioServer {
+        command: command.to_owned(),
+        args: Vec::new(),
+        env: env
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect(),
+        cwd: None,
+        disabled: false,
+    }
+}
+
+fn names<T>(pairs: &[(ServerName, T)]) -> Vec<&str> {
+    pairs.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn only_what_changed_is_told() {
+    let named = |all: &[(&str, StdioServer)]| -> Vec<(ServerName, StdioServer)> {
+        all.iter()
+            .map(|(name, server)| (ServerName::new(name).unwrap(), server.clone()))
+            .collect()
+    };
+    let old = named(&[
+        ("a", server("x", &[])),
+        ("b", server("y", &[("A", "1"), ("B", "2")])),
+        ("c", server("z", &[])),
+    ]);
+    let new = named(&[
+        ("d", server("w", &[])),
+        ("b", server("y", &[("B", "2"), ("A", "1")])),
+        ("a", server("x2", &[])),
+    ]);
+    let diff = ServerDiff::between(&old, &new);
+    assert_eq!(
+        (names(&diff.added), names(&diff.changed)),
+        (vec!["d"], vec!["a"])
+    );
+    assert_eq!(diff.changed[0].1.command, "x2");
+    assert_eq!(diff.removed, [ServerName::new("c").unwrap()]);
+    let mut turned = old.clone();
+    turned.reverse();
+    assert!(ServerDiff::between(&old, &turned).is_empty());
+    let mut disabled = old.clone();
+    disabled[0].1.disabled = true;
+    assert_eq!(names(&ServerDiff::between(&old, &disabled).changed), ["a"]);
+}
+
+#[test]
+fn a_diff_names_the_files_and_masks_both_sides() {
+    let old = json!({"mcpServers": {"a": {"command": "npx", "args": ["-y", "--token", "old-one"], "env": {"A_TOKEN": "111111", "MODE": "dev"}}}});
+    let new = json!({"mcpServers": {"a": {"command": "npx", "args": ["-v", "-y", "--token", "new-one"], "env": {"A_TOKEN": "222222", "MODE": "prod"}}}});
+    let mut with_remote = files(&new);
+    with_remote.remote.0.insert("mcpServers".to_owned(), json!({"r": {"type": "http", "url": "https://u:p@h.example", "headers": {"Authorization": "Bearer abc"}}}));
+    let diff = unified(&files(&old), &with_remote, 1);
+    for secret in ["old-one", "new-one", "111111", "222222", "u:p", "abc"] {
+        assert!(!diff.contains(secret), "{diff}");
+    }
+    insta::assert_snapshot!(diff);
+}
+
+#[test]
+fn a_changed_secret_shows_as_changed() {
+    let with = |entry: Value| files(&json!({"mcpServers": {"a": entry}}));
+    for (old, new) in [
+        (
+            json!({"env": {"TOKEN": "one"}}),
+            json!({"env": {"TOKEN": "two"}}),
+        ),
+        (
+            json!({"args": ["--token", "one"]}),
+            json!({"args": ["--token", "two"]}),
+        ),
+        (
+            json!({"args": ["--token=one"]}),
+            json!({"args": ["--token=two"]}),
+        ),
+        (
+            json!({"args": ["--token=one"]}),
+            json!({"args": ["-v", "--token=two"]}),
+        ),
+        (
+            json!({"url": "https://a:one@h"}),
+            json!({"url": "https://a:two@h"}),
+        ),
+        (
+            json!({"headers": {"Authorization": "one"}}),
+            json!({"headers": {"Authorization": "two"}}),
+        ),
+    ] {
+        let diff = unified(&with(old.clone()), &with(new.clone()), 0);
+        assert!(diff.contains("(changed)"), "{diff}");
+        assert!(!diff.contains("one") && !diff.contains("two"), "{diff}");
+        assert_eq!(unified(&with(old.clone()), &with(old), 3), "");
+    }
+}
+
+#[test]
+fn a_name_cannot_hide_what_a_server_runs() {
+    for name in ["token", "secret", "auth", "password"] {
+        let new = files(
+            &json!({"mcpServers": {name: {"command": "evil", "args": ["rm"], "env": {"MODE": "wild"}, "cwd": "/etc"}}}),
+        );
+        let diff = unified(&Files::default(), &new, 3);
+        for text in ["evil", "rm", "wild", "/etc"] {
+            assert!(diff.contains(text), "{diff}");
+        }
+    }
+}
+
+#[test]
+fn files_without_a_change_give_no_diff() {
+    assert_eq!(
+        unified(&Files::default(), &files(&json!({"mcpServers": {}})), 3),
+        ""
+    );
+}
+
+#[test]
+fn large_and_wholly_different_files_are_compared_quickly_enough_to_end() {
+    let big = |start: &str| {
+        let args: Vec<String> = (0..12_000).map(|i| format!("{start}{}", i % 97)).collect();
+        files(&json!({"mcpServers": {"a": {"args": args}}}))
+    };
+    assert!(unified(&big("a"), &big("b"), 3).lines().count() > 24_000);
+}

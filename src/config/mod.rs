@@ -1,0 +1,57 @@
+//! What a thread's two files mean.
+//!
+//! Raw bytes become a [`Document`] (verbatim JSON that parsed), a document becomes checked servers (schema and limits),
+//! and two documents become a difference. Edits change documents, never checked servers, so that fields that are not ours
+//! pass through untouched. Pure: no IO, no async, no clock.
+
+mod check;
+mod diff;
+mod document;
+mod edit;
+mod intake;
+mod mask;
+mod masked;
+mod name;
+mod parse;
+mod problem;
+mod schema;
+mod schema_words;
+mod secrets;
+mod server;
+mod tool_schema;
+
+pub use check::is_env_name;
+pub use diff::{ServerDiff, unified};
+pub use document::{Document, FileKind, Files, Revision, RevisionError};
+pub use edit::{Change, Edit, EditError};
+pub use intake::{Intake, RemoteOffer, intake};
+pub use mask::{
+    Masker, is_secret_name, is_secret_value, mask_value, masked_args, masked_env, masked_url,
+};
+pub use masked::restore_masked;
+pub use name::{NameError, ServerName};
+pub use parse::syntax_words;
+pub use problem::{ConfigError, Problem, SyntaxError};
+pub use schema::schema_text;
+pub use server::{
+    RemoteServer, RemoteTransport, StdioServer, ThreadConfig, command_line, definition_key, visible,
+};
+pub use tool_schema::{check_arguments, schema_problem};
+
+/// The limits of a thread's files, each answered clearly when passed.
+pub mod limits {
+    /// Bytes of one file.
+    pub const FILE_BYTES: usize = 256 * 1024;
+    /// Servers of a thread, over both files.
+    pub const SERVERS: usize = 64;
+    /// Characters of a server's name.
+    pub const NAME_CHARS: usize = 64;
+    /// Arguments of a command.
+    pub const ARGS: usize = 128;
+    /// Environment variables of a server.
+    pub const ENV_VARS: usize = 128;
+    /// Bytes of one argument, of one variable's value, of the command, of the folder.
+    pub const VALUE_BYTES: usize = 8 * 1024;
+    /// Bytes of a server's command, arguments and environment together (one packet to the launcher).
+    pub const LAUNCH_BYTES: usize = 64 * 1024;
+}
