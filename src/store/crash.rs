@@ -1,0 +1,159 @@
+//! Processes that die: a child that commits without end is killed at random moments.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::lock::Lock;
+use super::tests::{THREAD, entry, files};
+use super::{Store, StoreError, lock};
+use crate::config::{Document, Files};
+
+/// Names the data folder and makes this test binary the child.
+const FOLDER: &str = "SWITCHBOARD_TEST_CRASH_FOLDER";
+const ROUNDS: u32 = 80;
+
+fn state(nth: u64) -> Files {
+    // Some commits write one file and some write both.
+    files(nth, Some(nth / 3))
+}
+
+/// The child of the test below: nothing unless it was started by it.
+#[test]
+fn writer() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let store = Store::open(Path::new(&folder)).unwrap();
+    let newest = store.history(THREAD, 1).unwrap();
+    let mut nth: u64 = newest.first().map_or(0, |entry| entry.id.parse().unwrap());
+    let mut base = store.load(THREAD).unwrap().0.revision();
+    loop {
+        nth += 1;
+        base = store
+            .commit(THREAD, base, &state(nth), entry(&nth.to_string()))
+            .unwrap();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "acknowledged {nth}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+/// The child of the second test below.
+#[test]
+fn holder() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let store = Store::open(Path::new(&folder)).unwrap();
+    let _held = Lock::take(
+        &store.part("state").unwrap(),
+        &THREAD.to_string(),
+        lock::WAIT,
+    )
+    .unwrap();
+    let mut out = std::io::stdout();
+    writeln!(out, "acknowledged 0").unwrap();
+    out.flush().unwrap();
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test that needs a process to kill"
+)]
+fn child(name: &str, folder: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            &format!("store::crash::{name}"),
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(FOLDER, folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn acknowledged(line: &str) -> Option<u64> {
+    line.split_once("acknowledged ")?.1.trim().parse().ok()
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_and_nothing_is_half_written_by_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut newest = 0;
+    let mut cut_short = 0;
+    for round in 0..ROUNDS {
+        let mut writer = child("writer", dir.path());
+        let mut lines = BufReader::new(writer.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let random = getrandom::u64().unwrap();
+        // At least one, so that the child is at work and not still on its way.
+        let acks = 1 + random % 4;
+        let mut last = lines
+            .by_ref()
+            .filter_map(|line| acknowledged(&line))
+            .nth(usize::try_from(acks - 1).unwrap());
+        std::thread::sleep(Duration::from_micros(random / 7 % 4000));
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        last = lines.filter_map(|line| acknowledged(&line)).last().or(last);
+        let last = last.unwrap_or_else(|| panic!("round {round}: the writer did not write"));
+
+        let store = Store::open(dir.path()).unwrap();
+        // Before anything is mended each file is whole.
+        let now = store.load(THREAD).unwrap().0;
+        for file in [&now.local, &now.remote] {
+            Document::parse(file.as_deref().unwrap()).unwrap();
+        }
+        store.recover(THREAD).unwrap();
+        let history = store.history(THREAD, 2).unwrap();
+        let nth: u64 = history[0].id.parse().unwrap();
+        assert!(
+            nth == last || nth == last + 1,
+            "round {round}: {last} acknowledged, {nth} there"
+        );
+        let now = store.load(THREAD).unwrap().0;
+        let expected = state(nth);
+        assert_eq!(
+            now.local.unwrap(),
+            expected.local.to_text().into_bytes(),
+            "round {round}"
+        );
+        assert_eq!(
+            now.remote.unwrap(),
+            expected.remote.to_text().into_bytes(),
+            "round {round}"
+        );
+        assert!(store.is_recorded(THREAD).unwrap(), "round {round}");
+        assert!(last > newest, "round {round}: the writer did not go on");
+        newest = nth;
+        cut_short += u32::from(nth != last);
+    }
+    // How many commits the kills hit is chance; it is shown where the test fails elsewhere.
+    tracing::debug!(cut_short, "The kills were survived.");
+}
+
+#[test]
+fn a_lock_ends_with_the_process_that_held_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut holder = child("holder", dir.path());
+    let held = BufReader::new(holder.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| acknowledged(&line));
+    assert_eq!(held, Some(0));
+    let state = Store::open(dir.path()).unwrap().part("state").unwrap();
+    let name = THREAD.to_string();
+    let refused = Lock::take(&state, &name, Duration::from_millis(20));
+    assert!(matches!(refused, Err(StoreError::Busy(_))));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    Lock::take(&state, &name, lock::WAIT).unwrap();
+}
