@@ -1,0 +1,220 @@
+//! `/mcp test`: a definition tried stage by stage, so that the first broken one says what to do.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::connection::{Opened, Trouble, count, locate, open};
+use super::context::Context;
+use super::handle::masker;
+use super::logs::Logs;
+use super::text::sentence;
+use crate::config::{Masker, ServerName, StdioServer, schema_problem};
+use crate::thread::ThreadId;
+
+/// Lines of stderr that are shown with a broken stage, and tools that are named.
+const LINES: usize = 10;
+const NAMED: usize = 5;
+/// How long the process of a test may take to end in peace.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// The stages in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// The command was found on the host.
+    Command,
+    /// The process started and did not end at once.
+    Process,
+    /// It answered `initialize`.
+    Handshake,
+    /// Its protocol revision is one that we speak.
+    Protocol,
+    /// It answered `tools/list`.
+    ToolsList,
+    /// Each tool has a name and a schema that compiles.
+    Schemas,
+}
+
+/// One finished stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageResult {
+    /// Which.
+    pub stage: Stage,
+    /// How long it took.
+    pub took: Duration,
+    /// What was seen (`/usr/bin/npx`, `2025-11-25`, `12 tools`), or why it broke and what to do.
+    pub outcome: Result<String, Broken>,
+}
+
+/// Why a stage broke.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// What happened, a sentence; secrets masked.
+    pub what: String,
+    /// What to do, a sentence; may be empty.
+    pub advice: String,
+    /// The last lines of stderr, secrets masked; may be empty.
+    pub stderr: Vec<String>,
+}
+
+/// All stages that were tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Staged {
+    /// In order; the last may be broken.
+    pub results: Vec<StageResult>,
+}
+
+impl Staged {
+    /// Whether every stage passed.
+    pub fn passed(&self) -> bool {
+        self.results
+            .last()
+            .is_some_and(|last| last.stage == Stage::Schemas && last.outcome.is_ok())
+    }
+}
+
+/// Tries a definition; `stages` is told each finished stage as it ends.
+pub(super) async fn check(
+    context: &Arc<Context>,
+    thread: ThreadId,
+    name: &ServerName,
+    server: &StdioServer,
+    stages: mpsc::Sender<StageResult>,
+) -> Staged {
+    let (sender, mut receiver) = mpsc::unbounded_channel();
+    let trying = async move {
+        let mut told = Told {
+            sender,
+            since: Instant::now(),
+            masker: masker(server),
+        };
+        let logs = Arc::new(Logs::default());
+        if let Err(trouble) = tried(context, thread, name, server, &logs, &mut told).await {
+            told.broken(&trouble, &logs);
+        }
+    };
+    let telling = async move {
+        let mut results = Vec::new();
+        while let Some(result) = receiver.recv().await {
+            results.push(StageResult::clone(&result));
+            let _ = stages.send(result).await;
+        }
+        results
+    };
+    let ((), results) = futures::future::join(trying, telling).await;
+    Staged { results }
+}
+
+struct Told {
+    sender: mpsc::UnboundedSender<StageResult>,
+    since: Instant,
+    masker: Masker,
+}
+
+impl Told {
+    fn passed(&mut self, stage: Stage, seen: &str) {
+        let seen = self.masker.mask(seen);
+        self.tell(stage, Ok(seen));
+    }
+
+    fn broken(&mut self, trouble: &Trouble, logs: &Logs) {
+        let masked = |text: &str| self.masker.mask(text);
+        let broken = Broken {
+            what: sentence(&masked(&trouble.what)),
+            advice: sentence(&masked(&trouble.advice)),
+            stderr: logs.last(LINES).iter().map(|line| masked(line)).collect(),
+        };
+        self.tell(trouble.stage, Err(broken));
+    }
+
+    fn tell(&mut self, stage: Stage, outcome: Result<String, Broken>) {
+        let took = self.since.elapsed();
+        self.since = Instant::now();
+        let _ = self.sender.send(StageResult {
+            stage,
+            took,
+            outcome,
+        });
+    }
+}
+
+async fn tried(
+    context: &Arc<Context>,
+    thread: ThreadId,
+    name: &ServerName,
+    server: &StdioServer,
+    logs: &Arc<Logs>,
+    told: &mut Told,
+) -> Result<(), Trouble> {
+    let located = locate(context, thread, server).await?;
+    told.passed(Stage::Command, &located.program.display().to_string());
+    let opened = open(
+        context,
+        name.as_str(),
+        server,
+        located,
+        logs,
+        &mut |stage, seen| told.passed(stage, &seen),
+    )
+    .await?;
+    let verdict = judged(&opened);
+    // Ended in the background: the answer does not wait for a server that takes its time to go.
+    context.tasks.spawn(async move {
+        let Opened {
+            connection,
+            mut process,
+            ..
+        } = opened;
+        connection.outgoing.close().await;
+        let _ = tokio::time::timeout(GRACE, process.child.ended()).await;
+        process.child.sweep().await;
+    });
+    told.passed(Stage::Schemas, &verdict?);
+    Ok(())
+}
+
+/// Whether every tool can be used.
+fn judged(opened: &Opened) -> Result<String, Trouble> {
+    let listing = &opened.listing;
+    let mut problems: Vec<_> = listing
+        .refused
+        .iter()
+        .map(|refused| match refused.tool.as_str() {
+            "" => refused.reason.clone(),
+            tool => format!("`{tool}`: {}", refused.reason),
+        })
+        .collect();
+    for tool in listing.tools.iter() {
+        if let Some(problem) = schema_problem(&tool.input_schema.to_map()) {
+            problems.push(format!(
+                "`{}`: its inputSchema does not compile: {problem}",
+                tool.name
+            ));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(format!(
+            "all {} are sound",
+            count(listing.tools.len(), "schema")
+        ));
+    }
+    let more = problems.len().saturating_sub(NAMED);
+    problems.truncate(NAMED);
+    let mut what = format!(
+        "some tools cannot be used as they are: {}",
+        problems.join("; ")
+    );
+    if more > 0 {
+        let _ = write!(what, "; and {more} more");
+    }
+    Err(Trouble {
+        stage: Stage::Schemas,
+        what,
+        advice: "The other tools work; tell the server's author, or try a newer version."
+            .to_owned(),
+        lasting: true,
+        said: Vec::new(),
+    })
+}

@@ -1,0 +1,472 @@
+//! The launcher's own side: a small program without a runtime that owns the servers' processes.
+//!
+//! Four threads share one table. The first takes orders from the socket and starts programs, the second reaps, the
+//! third ends what it is told to end, the fourth remembers whose each descendant is. Signals are sent and processes reaped only under the table's lock, so a number
+//! that was given to somebody else meanwhile is never hit.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send,
+};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitOptions};
+
+use super::lineage::{Leader, Lineage, newest_process};
+use super::process_table::{ProcessTable, is_marked, kill, signal};
+use super::wire::{Ended, Order, PACKET_BYTES, Report, SOCKET_BUFFER};
+
+/// How long processes that do not die of SIGKILL (they hang in the kernel) are waited for.
+const SWEEP_LIMIT: Duration = Duration::from_secs(3);
+/// The same when the bot is gone and nothing else is left to do.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(30);
+/// How often descendants are looked at whose parents may go.
+const LINEAGE_LOOK: Duration = Duration::from_secs(1);
+/// Between two looks at `/proc`.
+const LOOK_AGAIN: Duration = Duration::from_millis(4);
+
+/// Runs the launcher: orders come through a socket that is this process's stdin.
+pub fn launcher_main() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(
+                std::io::stderr(),
+                "switchboard launcher is started by switchboard itself, with a socket as its stdin: {error}"
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[derive(Default)]
+struct Host {
+    table: Mutex<Table>,
+    /// Told when there may be a child again to wait for, and when the bot is gone.
+    born: Condvar,
+    /// Told when there is something to end.
+    doomed: Condvar,
+    /// Told when no child is left.
+    empty: Condvar,
+}
+
+#[derive(Default)]
+struct Table {
+    children: HashMap<u64, Owned>,
+    by_pid: HashMap<i32, u64>,
+    sweeps: Vec<Sweep>,
+    /// How many were ever started, so that the reaper notices one that came while it looked away.
+    births: u64,
+    lineage: Lineage,
+    childless: bool,
+    closing: bool,
+}
+
+struct Owned {
+    /// Its process number, and that of its group for as long as anybody is in it.
+    pid: i32,
+    ended: bool,
+    /// The whole value of its marker.
+    mark: String,
+    /// The inode numbers of its pipes.
+    pipes: Vec<u64>,
+}
+
+struct Sweep {
+    id: u64,
+    kill: bool,
+    until: Instant,
+}
+
+fn serve() -> Result<(), Errno> {
+    rustix::net::sockopt::socket_type(rustix::stdio::stdin())?;
+    ignore_polite_signals();
+    let _ =
+        rustix::net::sockopt::set_socket_send_buffer_size(rustix::stdio::stdin(), SOCKET_BUFFER);
+    // A session of its own: Ctrl-C in the bot's terminal reaches neither it nor its children.
+    let _ = rustix::process::setsid();
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+
+    let host = Arc::new(Host::default());
+    for (name, work) in [
+        ("reaper", Host::reap as fn(&Host)),
+        ("sweeper", Host::sweep),
+        ("lineage", Host::remember),
+    ] {
+        let host = host.clone();
+        std::thread::Builder::new()
+            .name(name.to_owned())
+            .stack_size(256 * 1024)
+            .spawn(move || work(&host))
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+    }
+    host.take_orders();
+    host.farewell();
+    Ok(())
+}
+
+/// The launcher ends with its socket and nothing else: a SIGTERM to all processes of a service must not take it away
+/// before the bot has closed its servers in peace. Installing a handler is what switches the default action off.
+fn ignore_polite_signals() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+    else {
+        return;
+    };
+    let _guard = runtime.enter();
+    for kind in [
+        SignalKind::terminate(),
+        SignalKind::interrupt(),
+        SignalKind::hangup(),
+        SignalKind::quit(),
+    ] {
+        let _ = signal(kind);
+    }
+}
+
+impl Host {
+    /// Until the bot is gone. What makes no sense is passed over: the bot waits with a deadline for every answer.
+    fn take_orders(&self) {
+        let mut packet = vec![0; PACKET_BYTES];
+        loop {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let received = recvmsg(
+                rustix::stdio::stdin(),
+                &mut [IoSliceMut::new(&mut packet)],
+                &mut ancillary,
+                RecvFlags::CMSG_CLOEXEC,
+            );
+            let fds: Vec<OwnedFd> = ancillary
+                .drain()
+                .filter_map(|message| match message {
+                    RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+                    _ => None,
+                })
+                .flatten()
+                .collect();
+            match received {
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+                Ok(message) if message.bytes == 0 => return,
+                Ok(message) if message.flags.contains(ReturnFlags::TRUNC) => {}
+                Ok(message) => {
+                    if let Ok(order) = serde_json::from_slice(&packet[..message.bytes]) {
+                        self.obey(order, fds);
+                    }
+                }
+            }
+        }
+    }
+
+    fn obey(&self, order: Order, fds: Vec<OwnedFd>) {
+        let (id, kill) = match order {
+            Order::Spawn {
+                id,
+                program,
+                arg0,
+                args,
+                env,
+                cwd,
+            } => {
+                let pipes = fds.iter().filter_map(|fd| rustix::fs::fstat(fd).ok());
+                let pipes = pipes.map(|stat| stat.st_ino).collect();
+                let command = prepare(&program, &arg0, &args, &env, &cwd, fds);
+                let mark = env.get(super::wire::MARKER).cloned().unwrap_or_default();
+                let report = match command {
+                    Some(command) => self.spawn(id, command, mark, pipes),
+                    None => Report::Refused {
+                        id,
+                        errno: Errno::BADF.raw_os_error(),
+                    },
+                };
+                say(report);
+                return;
+            }
+            Order::Terminate { id } => (id, false),
+            Order::Sweep { id } => (id, true),
+        };
+        self.lock().sweeps.push(Sweep {
+            id,
+            kill,
+            until: Instant::now() + SWEEP_LIMIT,
+        });
+        self.doomed.notify_one();
+    }
+
+    fn spawn(&self, id: u64, mut command: Command, mark: String, pipes: Vec<u64>) -> Report {
+        // Under the lock: the reaper must not see the child before the table does.
+        let mut table = self.lock();
+        match command.spawn() {
+            Ok(child) => {
+                let pid = i32::try_from(child.id()).unwrap_or(0);
+                table.children.insert(
+                    id,
+                    Owned {
+                        pid,
+                        ended: false,
+                        mark,
+                        pipes,
+                    },
+                );
+                table.by_pid.insert(pid, id);
+                table.births += 1;
+                table.childless = false;
+                self.born.notify_all();
+                Report::Spawned { id, pid }
+            }
+            Err(error) => Report::Refused {
+                id,
+                errno: error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()),
+            },
+        }
+    }
+
+    fn reap(&self) {
+        loop {
+            let births = self.lock().births;
+            // Only looks: what is reaped is reaped under the lock below.
+            match rustix::process::waitid(
+                WaitId::All,
+                WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
+            ) {
+                Ok(_) => {
+                    let mut table = self.lock();
+                    while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) {
+                        let Some(id) = table.by_pid.remove(&pid.as_raw_nonzero().get()) else {
+                            continue; // a grandchild that came to us
+                        };
+                        if let Some(child) = table.children.get_mut(&id) {
+                            child.ended = true;
+                        }
+                        let ended = match status.terminating_signal() {
+                            Some(signal) => Ended::Signal(signal),
+                            None => Ended::Code(status.exit_status().unwrap_or(-1)),
+                        };
+                        say(Report::Ended { id, ended });
+                    }
+                }
+                Err(Errno::CHILD) => {
+                    // An orphan comes to us before its parent is reaped, so nobody at all is left below us.
+                    let mut table = self.lock();
+                    table.childless = table.births == births;
+                    self.empty.notify_all();
+                    while table.births == births {
+                        table = self
+                            .born
+                            .wait(table)
+                            .unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        let mut table = self.lock();
+        loop {
+            if table.sweeps.is_empty() {
+                table = self
+                    .doomed
+                    .wait(table)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            // A child that ended before the look can have started nobody that the look does not see.
+            let ended: HashSet<u64> = table
+                .sweeps
+                .iter()
+                .map(|sweep| sweep.id)
+                .filter(|id| table.children.get(id).is_none_or(|child| child.ended))
+                .collect();
+            // The slow part, without the lock: new orders come first.
+            drop(table);
+            let processes = ProcessTable::read();
+            table = self.lock();
+            table.look(&processes);
+            let sweeps = std::mem::take(&mut table.sweeps);
+            let mut unfinished = Vec::new();
+            for sweep in sweeps {
+                let victims = table.victims(sweep.id, &processes);
+                for pid in &victims {
+                    signal(
+                        *pid,
+                        if sweep.kill {
+                            Signal::KILL
+                        } else {
+                            Signal::TERM
+                        },
+                    );
+                }
+                if !sweep.kill {
+                    // asked once
+                } else if (victims.is_empty() && ended.contains(&sweep.id))
+                    || Instant::now() > sweep.until
+                {
+                    table.children.remove(&sweep.id);
+                    table.lineage.forget(sweep.id);
+                    say(Report::Swept {
+                        id: sweep.id,
+                        left: victims.len(),
+                    });
+                } else {
+                    unfinished.push(sweep);
+                }
+            }
+            table.sweeps.append(&mut unfinished);
+            // Also between two rounds, so that the reaper and new orders get their turn.
+            drop(table);
+            if !self.lock().sweeps.is_empty() {
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            table = self.lock();
+        }
+    }
+
+    /// Looks while there are children, and only where a process was made since the last look.
+    fn remember(&self) {
+        let mut newest = None;
+        let mut table = self.lock();
+        loop {
+            if table.children.is_empty() {
+                table = self
+                    .born
+                    .wait(table)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            drop(table);
+            // Not at the birth itself: a start is not to be held up.
+            std::thread::sleep(LINEAGE_LOOK);
+            let now = newest_process();
+            let processes = (now.is_none() || now != newest).then(ProcessTable::read);
+            newest = now;
+            table = self.lock();
+            if let Some(processes) = processes {
+                table.look(&processes);
+            }
+        }
+    }
+
+    /// The bot is gone: everything below this process ends, however often it comes back.
+    fn farewell(&self) {
+        let until = Instant::now() + FAREWELL_LIMIT;
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        let mut table = self.lock();
+        table.closing = true;
+        loop {
+            for pid in ProcessTable::read().descendants(own) {
+                kill(pid);
+            }
+            if table.childless || table.births == 0 || Instant::now() > until {
+                return;
+            }
+            table = self
+                .empty
+                .wait_timeout(table, LOOK_AGAIN)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn look(&mut self, processes: &ProcessTable) {
+        let leaders: Vec<_> = self
+            .children
+            .iter()
+            .map(|(id, child)| Leader {
+                id: *id,
+                pid: child.pid,
+                ended: child.ended,
+                owns_number: self.owns_number(*id, child),
+                mark: &child.mark,
+                pipes: &child.pipes,
+            })
+            .collect();
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        self.lineage.look(processes, own, &leaders);
+    }
+
+    /// Once the leader is reaped, its number may belong to another child of ours; then the group tells nothing.
+    fn owns_number(&self, id: u64, child: &Owned) -> bool {
+        self.by_pid.get(&child.pid).is_none_or(|owner| *owner == id)
+    }
+
+    /// Everything that belongs to a child: its group, what it and its children started, and what bears its mark. Only
+    /// our own descendants are looked at; every one of them is, because we are their subreaper.
+    fn victims(&self, id: u64, processes: &ProcessTable) -> Vec<i32> {
+        let Some(child) = self.children.get(&id) else {
+            return Vec::new();
+        };
+        let ours = processes.descendants(rustix::process::getpid().as_raw_nonzero().get());
+        let number_is_its_own = self.owns_number(id, child);
+        let below = if child.ended {
+            HashSet::new()
+        } else {
+            processes.descendants(child.pid)
+        };
+        processes
+            .living
+            .iter()
+            .filter(|process| ours.contains(&process.pid))
+            .filter(|process| {
+                (!child.ended && process.pid == child.pid)
+                    || (number_is_its_own && process.group == child.pid)
+                    || below.contains(&process.pid)
+                    || self.lineage.belongs(process, id)
+                    || (!child.mark.is_empty() && is_marked(process.pid, |mark| mark == child.mark))
+            })
+            // The table was read before the lock was taken: only who is still the same is meant.
+            .filter(|process| process.is_still())
+            .map(|process| process.pid)
+            .collect()
+    }
+}
+
+fn prepare(
+    program: &str,
+    arg0: &str,
+    arguments: &[String],
+    env: &BTreeMap<String, String>,
+    cwd: &str,
+    fds: Vec<OwnedFd>,
+) -> Option<Command> {
+    let [stdin, stdout, stderr] = <[OwnedFd; 3]>::try_from(fds).ok()?;
+    #[expect(clippy::disallowed_methods, reason = "this is the one launch path")]
+    let mut command = Command::new(program);
+    command
+        .arg0(arg0)
+        .args(arguments)
+        .env_clear()
+        .envs(env)
+        .current_dir(cwd)
+        .stdin(Stdio::from(stdin))
+        .stdout(Stdio::from(stdout))
+        .stderr(Stdio::from(stderr))
+        // No `pre_exec`: std then takes the fast path (posix_spawn), whatever the size of this process.
+        .process_group(0);
+    Some(command)
+}
+
+/// Reports go out one packet each; when the bot is gone, nobody is left to tell.
+fn say(report: Report) {
+    let Ok(packet) = serde_json::to_vec(&report) else {
+        return;
+    };
+    while send(rustix::stdio::stdin().as_fd(), &packet, SendFlags::NOSIGNAL) == Err(Errno::INTR) {}
+}

@@ -1,0 +1,23 @@
+//! Starting programs: the one place of the house that does.
+//!
+//! A small process of our own, the launcher (`switchboard launcher`), owns every server's process: it is their parent and
+//! the subreaper of whatever they start. It gets a server's three pipe ends over a socket, and its life hangs on that
+//! socket: when the bot closes it, or dies by any signal, the launcher ends every descendant and then itself. So nothing
+//! that a server started outlives the bot, and the bot never forks.
+//!
+//! [`host`] is the launcher's side, `client` the bot's, `wire` what they say to each other, `process_table` what both
+//! read from `/proc`, `program` and `environment` what a server is started with.
+
+mod client;
+mod environment;
+mod host;
+mod lineage;
+mod process_table;
+mod program;
+mod wire;
+
+pub use host::launcher_main;
+
+pub(super) use client::{Child, Launcher, Lost, Spawn};
+pub(super) use environment::BaseEnvironment;
+pub(super) use program::{advice_for, find_program};

@@ -1,0 +1,370 @@
+//! A thread's servers and their tools.
+//!
+//! One table a thread says what should run and what each server is doing; one task a server owns that server's life;
+//! readers take an immutable [`Snapshot`] and let go. Calls go from the caller straight to the server's connection. Only
+//! this room names rmcp, and only its `launch` starts processes.
+
+mod call;
+mod check;
+mod connection;
+mod context;
+mod handle;
+pub mod launch;
+mod listing;
+mod logs;
+mod names;
+mod result;
+mod server;
+mod snapshot;
+mod stats;
+mod text;
+mod thread;
+mod tool;
+mod transport;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::config::{Revision, ServerName, StdioServer, ThreadConfig, definition_key};
+use crate::thread::ThreadId;
+
+use context::Context;
+use handle::Order;
+use listing::Listing;
+use thread::Thread;
+
+pub use call::{CallError, CallOutcome, CallRequest, Content, Progress};
+pub use check::{Broken, Stage, StageResult, Staged};
+pub use snapshot::{Refused, ServerKind, ServerState, ServerView, Snapshot, Stats};
+pub use tool::{Schema, Tool};
+
+/// Notices that wait for the desk; more wait in the room.
+const NOTICES: usize = 64;
+
+/// The handle of the room. Cheap to clone. When the last one is dropped, everything that runs is ended.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    room: Arc<Room>,
+}
+
+#[derive(Debug)]
+struct Room {
+    context: Arc<Context>,
+    /// A std lock: held for a map operation, never over an await.
+    threads: RwLock<HashMap<ThreadId, Arc<Thread>>>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.context.closing.cancel();
+        self.context.hurry.cancel();
+    }
+}
+
+/// How the registry works.
+#[derive(Debug, Clone)]
+pub struct RegistryOptions {
+    /// The program that is run as `PROGRAM launcher` to own the children; our own binary.
+    pub launcher: PathBuf,
+    /// Where a server without `cwd` runs, by thread; made where missing.
+    pub homes: PathBuf,
+    /// A server unused for this long stops and starts again at the next call.
+    pub server_idle: Duration,
+    /// A call's deadline without progress.
+    pub call_timeout: Duration,
+    /// The most that progress can extend a call to.
+    pub call_cap: Duration,
+    /// The deadline of a start: process, handshake and list of tools (a first `npx -y` downloads the package).
+    pub start_timeout: Duration,
+    /// The waits after the first, second, … crash; after the last the server is parked.
+    pub backoff: Vec<Duration>,
+    /// A server that was ready for this long starts counting crashes anew.
+    pub good_after: Duration,
+}
+
+impl RegistryOptions {
+    /// The documented defaults.
+    pub fn new(launcher: PathBuf, homes: PathBuf) -> Self {
+        Self {
+            launcher,
+            homes,
+            server_idle: Duration::from_mins(15),
+            call_timeout: Duration::from_mins(1),
+            call_cap: Duration::from_mins(10),
+            start_timeout: Duration::from_mins(2),
+            backoff: [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec(),
+            good_after: Duration::from_mins(5),
+        }
+    }
+}
+
+/// Where tool lists are kept between processes; the store, seen from here.
+#[async_trait]
+pub trait ToolCache: Send + Sync + std::fmt::Debug {
+    /// The tools kept for a server with this definition.
+    fn get(
+        &self,
+        thread: ThreadId,
+        server: &ServerName,
+        definition: &str,
+    ) -> Option<serde_json::Value>;
+    /// Keeps them; `None` forgets.
+    fn put(&self, thread: ThreadId, server: &ServerName, tools: Option<(&str, &serde_json::Value)>);
+}
+
+/// What the registry tells the desk.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// Every server that the revision touched has settled: ready, failed, backing off, stopped, disabled or gone. Sent
+    /// once for each applied revision, also when nothing was touched.
+    Settled {
+        /// Which thread.
+        thread: ThreadId,
+        /// Which revision.
+        revision: Revision,
+        /// The servers it touched, as they are now; removed ones are in `removed`.
+        touched: Vec<ServerView>,
+        /// The servers it removed.
+        removed: Vec<ServerName>,
+    },
+    /// A server crashed too often and waits to be restarted.
+    Parked {
+        /// Which thread.
+        thread: ThreadId,
+        /// The server, with the reason in its state.
+        server: ServerView,
+    },
+    /// A running server changed its tools (`tools/list_changed`).
+    ToolsChanged {
+        /// Which thread.
+        thread: ThreadId,
+        /// The server.
+        server: ServerView,
+    },
+}
+
+/// There is no such server in the thread, or the thread is not loaded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no server `{0}`")]
+pub struct NoServer(pub String);
+
+impl Registry {
+    /// Starts the room; no process yet. Notices come through the receiver.
+    pub fn start(
+        options: RegistryOptions,
+        cache: Arc<dyn ToolCache>,
+    ) -> (Self, mpsc::Receiver<Notice>) {
+        let (notices, mut told) = mpsc::unbounded_channel();
+        let (sender, receiver) = mpsc::channel(NOTICES);
+        let context = Arc::new(Context::new(options, cache, notices));
+        // Ends with the room: the tasks' end of the channel goes with the context.
+        tokio::spawn(async move {
+            while let Some(notice) = told.recv().await {
+                if sender.send(notice).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let room = Arc::new(Room {
+            context,
+            threads: RwLock::default(),
+        });
+        (Self { room }, receiver)
+    }
+
+    /// Makes a thread run this configuration: starts, stops and restarts only what differs. Returns when the removed
+    /// servers' tools are gone from the snapshot; the rest follows and ends in [`Notice::Settled`]. Called by `reload` alone.
+    ///
+    /// When a thread is loaded, servers whose tools are in the cache sleep until they are called; a server that is added
+    /// or changed in a loaded thread starts at once, so that the person who changed it sees whether it works.
+    pub async fn apply(&self, thread: ThreadId, config: Arc<ThreadConfig>, revision: Revision) {
+        let context = &self.room.context;
+        if context.closing.is_cancelled() {
+            return;
+        }
+        let loaded = self
+            .threads_mut()
+            .entry(thread)
+            .or_insert_with(|| Thread::new(thread, context.clone()))
+            .clone();
+        let cached = if loaded.is_applied() {
+            HashMap::new()
+        } else {
+            self.cached(thread, config.clone()).await
+        };
+        loaded.apply(&config, revision, cached);
+    }
+
+    /// What the thread has now; `None` where it is not loaded.
+    pub fn snapshot(&self, thread: ThreadId) -> Option<Arc<Snapshot>> {
+        self.thread(thread).map(|thread| thread.snapshot())
+    }
+
+    /// Waits until the thread's snapshot satisfies `ready` and returns it; `None` where it is not loaded or is let go
+    /// meanwhile. For tests, benches and `do`.
+    pub async fn wait(
+        &self,
+        thread: ThreadId,
+        mut ready: impl FnMut(&Snapshot) -> bool + Send,
+    ) -> Option<Arc<Snapshot>> {
+        let thread = self.thread(thread)?;
+        let mut changed = thread.watch();
+        loop {
+            changed.borrow_and_update();
+            let snapshot = thread.snapshot();
+            if ready(&snapshot) {
+                return Some(snapshot);
+            }
+            if thread.is_gone() || changed.changed().await.is_err() {
+                return None;
+            }
+        }
+    }
+
+    /// Calls a tool. Starts the server if it sleeps. Dropping the future cancels the call at the server.
+    pub async fn call(&self, request: CallRequest) -> Result<CallOutcome, CallError> {
+        match self.thread(request.thread) {
+            Some(thread) => call::call(&thread, request).await,
+            None => Err(CallError::NoServer(request.server)),
+        }
+    }
+
+    /// Stops and starts a server, whatever its state (not a disabled one); returns once it has settled.
+    pub async fn restart(
+        &self,
+        thread: ThreadId,
+        server: &ServerName,
+    ) -> Result<ServerView, NoServer> {
+        let missing = || NoServer(server.as_str().to_owned());
+        let thread = self.thread(thread).ok_or_else(missing)?;
+        if let Some(handle) = thread.handle(server.as_str()) {
+            let (reply, settled) = oneshot::channel();
+            if handle.order(Order::Restart(reply)) {
+                // The start's deadline bounds it; a server that is removed meanwhile drops the reply.
+                let _ = settled.await;
+            }
+        }
+        thread
+            .snapshot()
+            .server(server.as_str())
+            .cloned()
+            .ok_or_else(missing)
+    }
+
+    /// The newest lines of a server's stderr, oldest first, secrets masked; bounded to 200 lines of 400 characters.
+    pub fn logs(&self, thread: ThreadId, server: &ServerName) -> Result<Vec<String>, NoServer> {
+        let missing = || NoServer(server.as_str().to_owned());
+        let thread = self.thread(thread).ok_or_else(missing)?;
+        match thread.handle(server.as_str()) {
+            Some(handle) => Ok(handle.logs.lines()),
+            // A remote one says nothing here.
+            None if thread.glance().server(server.as_str()).is_some() => Ok(Vec::new()),
+            None => Err(missing()),
+        }
+    }
+
+    /// Tries a definition in stages in a process of its own; each finished stage is sent as it ends. Stops at the first
+    /// broken one.
+    pub async fn check(
+        &self,
+        thread: ThreadId,
+        name: &ServerName,
+        server: &StdioServer,
+        stages: mpsc::Sender<StageResult>,
+    ) -> Staged {
+        check::check(&self.room.context, thread, name, server, stages).await
+    }
+
+    /// Stops all of a thread's servers and forgets it. Returns at once; the processes end in the background.
+    #[expect(clippy::unused_async, reason = "part of the room's contract")]
+    pub async fn unload(&self, thread: ThreadId) {
+        let thread = self.threads_mut().remove(&thread);
+        if let Some(thread) = thread {
+            thread.unload();
+        }
+    }
+
+    /// Stops everything within the deadline; returns the servers whose processes had to be killed.
+    pub async fn shutdown(&self, deadline: Duration) -> Vec<(ThreadId, ServerName)> {
+        let context = &self.room.context;
+        let until = tokio::time::Instant::now() + deadline;
+        context.closing.cancel();
+        let threads: Vec<_> = self
+            .threads_mut()
+            .drain()
+            .map(|(_, thread)| thread)
+            .collect();
+        for thread in threads {
+            thread.unload();
+        }
+        context.tasks.close();
+        // The last part of the time is for those that do not listen.
+        if tokio::time::timeout(deadline.mul_f32(0.7), context.tasks.wait())
+            .await
+            .is_err()
+        {
+            context.hurry.cancel();
+            let _ = tokio::time::timeout(deadline.mul_f32(0.2), context.tasks.wait()).await;
+        }
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if !context
+            .end_launcher(left.max(Duration::from_millis(100)))
+            .await
+        {
+            tracing::error!("the launcher is still ending its children");
+        }
+        let mut killed = std::mem::take(
+            &mut *context
+                .killed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        killed.sort_unstable();
+        killed.dedup();
+        killed
+    }
+
+    fn thread(&self, thread: ThreadId) -> Option<Arc<Thread>> {
+        self.room
+            .threads
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&thread)
+            .cloned()
+    }
+
+    fn threads_mut(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<ThreadId, Arc<Thread>>> {
+        self.room
+            .threads
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The tools that are kept for these definitions. Reads files, so not on a task's thread.
+    async fn cached(
+        &self,
+        thread: ThreadId,
+        config: Arc<ThreadConfig>,
+    ) -> HashMap<ServerName, Listing> {
+        let cache = self.room.context.cache.clone();
+        let look = move || {
+            config
+                .local
+                .iter()
+                .filter(|(_, server)| !server.disabled)
+                .filter_map(|(name, server)| {
+                    let kept = cache.get(thread, name, &definition_key(server))?;
+                    let masker = handle::masker(server);
+                    let listing = Listing::from_json(name.as_str(), &masker, &kept)?;
+                    Some((name.clone(), listing))
+                })
+                .collect()
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
+    }
+}
