@@ -1,0 +1,368 @@
+//! A line of text → a [`Request`], or what is wrong with it and how it is written.
+
+use super::table::{self, Entry};
+use super::{Arguments, Request, add, json, lex};
+use crate::config::{FileKind, SyntaxError};
+
+/// Why a line is no request. The desk turns it into a message with one thing to do.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum CommandError {
+    /// No such command; the nearest one, where there is one (`/mcp lsit` → `/mcp list`).
+    #[error("there is no command `{typed}`")]
+    Unknown {
+        /// What was typed, at most 64 characters.
+        typed: String,
+        /// The nearest command as it is typed whole.
+        nearest: Option<&'static str>,
+    },
+    /// The command is known, its arguments are not right.
+    #[error("{what}")]
+    Usage {
+        /// What is missing or too much, a sentence without full stop: `the server's name is missing`.
+        what: String,
+        /// The command's usage line.
+        usage: &'static str,
+    },
+    /// A quote was opened and not closed; the word it began at.
+    #[error("a quote is opened at `{0}` and not closed")]
+    OpenQuote(String),
+    /// JSON arguments of `/mcp call` that do not parse.
+    #[error("line {}, column {}: {}", .0.line, .0.column, .0.message)]
+    Json(SyntaxError),
+}
+
+impl From<lex::Open> for CommandError {
+    fn from(open: lex::Open) -> Self {
+        Self::OpenQuote(open.0)
+    }
+}
+
+/// Pairs of one command: more is a mistake, and each may look for JSON in the rest of the line.
+const MAX_PAIRS: usize = 256;
+/// The commands that are not subcommands.
+const ROOTS: [&str; 4] = ["/mcp", "/help", "/start", "/cancel"];
+/// Characters of a mistyped command that are compared and repeated.
+const MAX_TYPED: usize = 64;
+
+/// Whether a text is meant as a command of ours: it begins with `/`, or is a line for another client that [`read`] takes
+/// (`claude mcp add …`). A small-talk `mcp list` is not; see [`meant`].
+pub fn looks_like_a_command(text: &str) -> bool {
+    lex::trim_start(text).starts_with('/') || add::is_foreign(text)
+}
+
+/// The command that a plain text begins like, for a hint: `mcp list` → `/mcp list`, `MCP ls` → `/mcp list`.
+pub fn meant(text: &str) -> Option<&'static str> {
+    let (first, rest) = lex::split_word(text);
+    if first.starts_with('/') || !first.eq_ignore_ascii_case("mcp") {
+        return None;
+    }
+    let typed = lex::split_word(rest).0;
+    if typed.is_empty() {
+        return Some("/mcp");
+    }
+    table::canonical(typed)
+        .and_then(table::help_for)
+        .map(Entry::typed)
+}
+
+/// Reads a line that begins with `/`, or one for another client as READMEs show it. `our_name` is the bot's user name where it has one, for `/mcp@Name`.
+pub fn read(text: &str, our_name: Option<&str>) -> Result<Request, CommandError> {
+    if add::is_foreign(text) {
+        return subcommand(lex::trim_start(text));
+    }
+    let (first, rest) = lex::split_word(text);
+    let (word, addressed) = match first.split_once('@') {
+        Some((word, name)) => (word, Some(name)),
+        None => (first, None),
+    };
+    if let (Some(ours), Some(name)) = (our_name, addressed)
+        && !name.is_empty()
+        && !name.eq_ignore_ascii_case(ours)
+    {
+        return Ok(Request::NotForUs);
+    }
+    match word.to_ascii_lowercase().as_str() {
+        "/start" => Ok(Request::Start(
+            (!rest.is_empty()).then(|| rest.trim_end().to_owned()),
+        )),
+        "/help" if rest.is_empty() => Ok(Request::Help),
+        "/help" => Ok(help(rest)),
+        "/cancel" => Ok(Request::Cancel),
+        "/mcp" => subcommand(rest),
+        // `/mcp_list`: Telegram makes a command of letters, digits and `_` one that can be tapped.
+        tapped if tapped.starts_with("/mcp_") => {
+            subcommand(&format!("{} {rest}", &word["/mcp_".len()..]))
+        }
+        _ => Err(unknown(word, &lex::plain_dashes(word).to_lowercase())),
+    }
+}
+
+fn subcommand(text: &str) -> Result<Request, CommandError> {
+    if text.is_empty() {
+        return Ok(Request::Panel);
+    }
+    // Pasted without a subcommand: JSON, or the line of another client.
+    if json::begins(text) {
+        return add::json(text);
+    }
+    if let Some(request) = add::foreign(text) {
+        return request;
+    }
+    let end = text
+        .find(|c: char| lex::is_space(c) || matches!(c, '{' | '`'))
+        .unwrap_or(text.len());
+    let (typed, rest) = (&text[..end], lex::trim_start(&text[end..]));
+    let word = table::canonical(typed);
+    let Some(entry) = word.and_then(table::help_for) else {
+        if typed.eq_ignore_ascii_case("cancel") {
+            return Ok(Request::Cancel);
+        }
+        return Err(unknown(&format!("/mcp {typed}"), typed));
+    };
+    if matches!(
+        lex::plain_dashes(lex::split_word(rest).0).as_str(),
+        "--help" | "-h"
+    ) {
+        return Ok(Request::HelpFor(Some(entry.name.to_owned())));
+    }
+    Line { entry, rest }.read()
+}
+
+/// A known subcommand and what follows it.
+struct Line<'a> {
+    entry: &'static Entry,
+    rest: &'a str,
+}
+
+impl Line<'_> {
+    fn read(&self) -> Result<Request, CommandError> {
+        match self.entry.name {
+            "add" => add::line(self.rest),
+            "add-json" => add::json(self.rest),
+            "upload" => self.alone(Request::Upload),
+            "download" => self.download(),
+            "list" => self.alone(Request::List),
+            "show" => self.name().map(Request::Show),
+            "edit" => self.edit(),
+            "rename" => self.rename(),
+            "remove" => self.name().map(Request::Remove),
+            "enable" => self.name().map(Request::Enable),
+            "disable" => self.name().map(Request::Disable),
+            "tools" if self.rest.is_empty() => Ok(Request::Tools(None)),
+            "tools" => self.name().map(|name| Request::Tools(Some(name))),
+            "call" => self.call(),
+            "test" => self.name().map(Request::Test),
+            "status" => self.alone(Request::Status),
+            "logs" => self.name().map(Request::Logs),
+            "restart" => self.name().map(Request::Restart),
+            "history" => self.alone(Request::History),
+            "undo" => self.alone(Request::Undo),
+            "connect" => Ok(Request::Connect(self.rest.trim_end().to_owned())),
+            "help" => Ok(help(self.rest)),
+            other => Err(unknown(other, other)),
+        }
+    }
+
+    fn alone(&self, request: Request) -> Result<Request, CommandError> {
+        if self.rest.is_empty() {
+            Ok(request)
+        } else {
+            Err(self.usage("nothing follows this command"))
+        }
+    }
+
+    fn name(&self) -> Result<String, CommandError> {
+        let words = lex::words(self.rest)?;
+        match <[String; 1]>::try_from(words) {
+            Ok([name]) if !name.is_empty() => Ok(name),
+            Err(words) if words.len() > 1 => {
+                Err(self.usage("only one name is expected, and names have no spaces"))
+            }
+            _ => Err(self.usage("the server's name is missing")),
+        }
+    }
+
+    fn download(&self) -> Result<Request, CommandError> {
+        match self.rest.trim_end().to_ascii_lowercase().as_str() {
+            "" | "local" | "mcp.json" => Ok(Request::Download(FileKind::Local)),
+            "remote" | "mcp_remote.json" => Ok(Request::Download(FileKind::Remote)),
+            _ => Err(self.usage("only `remote` may follow this command")),
+        }
+    }
+
+    fn rename(&self) -> Result<Request, CommandError> {
+        let mut words = lex::words(self.rest)?;
+        if words.len() == 3 && matches!(words[1].as_str(), "to" | "->" | "→" | "=>") {
+            words.remove(1);
+        }
+        match <[String; 2]>::try_from(words) {
+            Ok([from, to]) if !from.is_empty() && !to.is_empty() => {
+                Ok(Request::Rename { from, to })
+            }
+            Err(words) if words.len() > 2 => {
+                Err(self.usage("two names are expected, and names have no spaces"))
+            }
+            _ => Err(self.usage("two names are expected: the one it has and the one it gets")),
+        }
+    }
+
+    fn edit(&self) -> Result<Request, CommandError> {
+        let Some(name) = lex::word(self.rest, 0)?.filter(|word| !word.text.is_empty()) else {
+            return Err(self.usage("the server's name is missing"));
+        };
+        let pairs = self.pairs(&self.rest[name.end..])?;
+        let fields = pairs
+            .into_iter()
+            .map(|(key, value)| Ok((self.field(&key)?, value)))
+            .collect::<Result<_, CommandError>>()?;
+        Ok(Request::Edit {
+            name: name.text,
+            fields,
+        })
+    }
+
+    /// A field of `/mcp edit` as it is written in the file; a variable's name keeps its capitals.
+    fn field(&self, typed: &str) -> Result<String, CommandError> {
+        let (field, variable) = match typed.split_once('.') {
+            Some((field, variable)) => (field, Some(variable)),
+            None => (typed, None),
+        };
+        let field = field.to_ascii_lowercase();
+        match (field.as_str(), variable) {
+            ("env", Some(variable)) if !variable.is_empty() => Ok(format!("env.{variable}")),
+            ("command" | "args" | "cwd" | "env", None) => Ok(field),
+            ("disabled" | "enabled", None) => Err(self
+                .usage("whether a server runs is changed with `/mcp enable` and `/mcp disable`")),
+            ("name", None) => Err(self.usage("the name is changed with `/mcp rename`")),
+            _ => Err(self.usage("the fields are command, args, cwd, env and env.KEY")),
+        }
+    }
+
+    fn call(&self) -> Result<Request, CommandError> {
+        let Some(server) = lex::word(self.rest, 0)?.filter(|word| !word.text.is_empty()) else {
+            return Err(self.usage("the server's name and the tool's name are missing"));
+        };
+        let rest = lex::trim_start(&self.rest[server.end..]);
+        let (tool, rest) = if json::begins(rest) || lex::split_word(rest).0.contains('=') {
+            (None, rest)
+        } else {
+            match lex::word(rest, 0)? {
+                Some(tool) => (Some(tool.text), lex::trim_start(&rest[tool.end..])),
+                None => (None, ""),
+            }
+        };
+        Ok(Request::Call {
+            server: server.text,
+            tool,
+            arguments: self.arguments(rest)?,
+        })
+    }
+
+    fn arguments(&self, text: &str) -> Result<Arguments, CommandError> {
+        if lex::trim_start(text).is_empty() {
+            return Ok(Arguments::None);
+        }
+        if json::begins(text) {
+            if json::bare(text).starts_with('[') {
+                return Err(self.usage("the arguments are one JSON object, not a list"));
+            }
+            return json::object(text)
+                .map(Arguments::Json)
+                .map_err(CommandError::Json);
+        }
+        self.pairs(text).map(Arguments::Pairs)
+    }
+
+    /// `key=value …`; a value is a word, or JSON in brackets up to where it ends.
+    fn pairs(&self, text: &str) -> Result<Vec<(String, String)>, CommandError> {
+        let mut pairs = Vec::new();
+        let mut rest = lex::trim_start(text);
+        while !rest.is_empty() {
+            if pairs.len() == MAX_PAIRS {
+                return Err(self.usage("these are too many values for one command"));
+            }
+            let (key, after) = rest.split_once('=').unwrap_or_default();
+            if !key.is_empty()
+                && !key.contains(|c: char| lex::is_space(c) || matches!(c, '"' | '\'' | '\\'))
+                && let Some((value, length)) = json::leading(after)
+            {
+                pairs.push((key.to_owned(), value));
+                rest = lex::trim_start(&after[length..]);
+                continue;
+            }
+            let Some(word) = lex::word(rest, 0)? else {
+                break;
+            };
+            match word.text.split_once('=') {
+                Some((key, value)) if !key.is_empty() => {
+                    pairs.push((key.to_owned(), value.to_owned()));
+                }
+                _ => {
+                    return Err(self.usage(
+                        "values are written key=value, with quotes around a value that has spaces",
+                    ));
+                }
+            }
+            rest = lex::trim_start(&rest[word.end..]);
+        }
+        Ok(pairs)
+    }
+
+    fn usage(&self, what: &str) -> CommandError {
+        usage(self.entry.name, what)
+    }
+}
+
+/// A usage error of a command of the table.
+pub(super) fn usage(command: &str, what: &str) -> CommandError {
+    CommandError::Usage {
+        what: what.to_owned(),
+        usage: table::help_for(command).map_or("/mcp help", |entry| entry.usage),
+    }
+}
+
+/// `/help add`, `/mcp help add`, `/mcp help /mcp add`: an other spelling becomes the table's.
+fn help(rest: &str) -> Request {
+    let asked = lex::split_word(rest).0.trim_start_matches('/');
+    let asked = match asked.to_ascii_lowercase().as_str() {
+        "mcp" => lex::split_word(lex::split_word(rest).1).0,
+        _ => asked,
+    };
+    if asked.is_empty() {
+        return Request::HelpFor(None);
+    }
+    let name = match table::canonical(asked) {
+        Some(name) => name.to_owned(),
+        None => asked.chars().take(MAX_TYPED).collect(),
+    };
+    Request::HelpFor(Some(name))
+}
+
+/// No such command; `looked_for` is the part that is compared with the names of the table.
+fn unknown(typed: &str, looked_for: &str) -> CommandError {
+    let looked_for: String = looked_for.chars().take(MAX_TYPED).collect();
+    let looked_for = looked_for.to_lowercase();
+    let nearest = match looked_for.strip_prefix('/') {
+        None => nearest_subcommand(&looked_for),
+        Some(word) => {
+            // `/list` and `/mcplist` were meant as `/mcp list`.
+            let word = word.strip_prefix("mcp").unwrap_or(word);
+            let exact = table::canonical(word).and_then(table::help_for);
+            let root = || table::nearest(&looked_for, ROOTS);
+            exact
+                .map(Entry::typed)
+                .or_else(root)
+                .or_else(|| nearest_subcommand(word))
+        }
+    };
+    CommandError::Unknown {
+        typed: typed.chars().take(MAX_TYPED).collect(),
+        nearest,
+    }
+}
+
+fn nearest_subcommand(typed: &str) -> Option<&'static str> {
+    let name = table::canonical(typed)
+        .or_else(|| table::nearest(typed, table::TABLE.iter().map(|entry| entry.name)))?;
+    table::help_for(name).map(Entry::typed)
+}
