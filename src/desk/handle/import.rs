@@ -1,0 +1,244 @@
+//! JSON from people: pasted, or in a file; and the repair of a broken file.
+
+use super::super::propose::Draft;
+use super::super::records::FlowKind;
+use super::super::refusal::Refusal;
+use super::super::turn::Turn;
+use super::Done;
+use super::asked::ask;
+use crate::chat::{Block, FileRef, FrontError, Text, View};
+use crate::command::{self, Request};
+use crate::config::{
+    Change, ConfigError, Edit, FileKind, Files, Intake, Problem, intake, is_secret_value, limits,
+    restore_masked,
+};
+use crate::policy::Action;
+
+impl Turn<'_> {
+    /// `/mcp add-json` alone.
+    pub(super) async fn begin_json(&mut self, name: Option<String>) -> Done {
+        self.may(Action::Configure, false).await?;
+        let view = json_question();
+        self.begin_flow(FlowKind::Json { name }, view).await
+    }
+
+    /// `/mcp upload`.
+    pub(super) async fn begin_upload(&mut self) -> Done {
+        self.may(Action::Configure, false).await?;
+        let view = upload_question();
+        self.begin_flow(FlowKind::Upload, view).await
+    }
+
+    /// A file came.
+    pub(super) async fn file(&mut self, file: &FileRef, caption: &str) -> Done {
+        let awaited = matches!(
+            self.records.flow_of(&self.actor.id).map(|flow| &flow.kind),
+            Some(FlowKind::Upload | FlowKind::Json { .. })
+        );
+        let captioned = caption.trim_start().starts_with('/');
+        if captioned {
+            match command::read(caption.trim_start(), self.hall.parts.our_name.as_deref())? {
+                Request::NotForUs => return Ok(()),
+                Request::Upload | Request::AddJson { .. } => {}
+                _ => {
+                    return Err(Refusal::Plain(
+                        "With a file I know only `/mcp upload` as its caption.".to_owned(),
+                    ));
+                }
+            }
+        }
+        let is_json = std::path::Path::new(&file.name)
+            .extension()
+            .is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+        if !captioned && !awaited && !is_json {
+            if self.private {
+                return Err(Refusal::Plain("I take JSON files with MCP servers. Send one that ends in .json, or any file after `/mcp upload`.".to_owned()));
+            }
+            return Ok(());
+        }
+        self.may(Action::Configure, false).await?;
+        let too_large = |bytes: usize| Refusal::Config(ConfigError::TooLarge { bytes });
+        if let Some(size) = file
+            .size
+            .and_then(|size| usize::try_from(size).ok())
+            .filter(|size| *size > limits::FILE_BYTES)
+        {
+            return Err(too_large(size));
+        }
+        let bytes = match self.hall.parts.front.fetch(file, limits::FILE_BYTES).await {
+            Ok(bytes) => bytes,
+            Err(FrontError::TooLarge { .. }) => {
+                return Err(too_large(
+                    file.size
+                        .and_then(|size| usize::try_from(size).ok())
+                        .unwrap_or(limits::FILE_BYTES + 1),
+                ));
+            }
+            Err(error) => {
+                return Err(Refusal::Plain(format!(
+                    "The file could not be fetched ({error}). Send it again."
+                )));
+            }
+        };
+        self.import(None, &bytes).await?;
+        if awaited {
+            self.records.take_flow_of(&self.actor.id);
+        }
+        Ok(())
+    }
+
+    /// Proposes what a text holds: its local servers; remote ones are named with the line that will add them.
+    pub(super) async fn import(&mut self, name: Option<&str>, text: &[u8]) -> Done {
+        self.may(Action::Configure, false).await?;
+        let loaded = self.sound().await?;
+        let mut read = intake(name, text)?;
+        restore(&mut read, &loaded.files)?;
+        let mut notes = read.notes.clone();
+        if read.local.iter().any(|(_, value)| has_secret(value)) {
+            notes.extend(self.hide_what_was_said().await);
+        }
+        let remotes: Vec<String> = read
+            .remote
+            .iter()
+            .map(|remote| {
+                format!(
+                    "`{}` is a remote server and is not added here. `{}` will add it in a version that connects remote servers.",
+                    remote.name, remote.connect
+                )
+            })
+            .collect();
+        if read.local.is_empty() {
+            return self.only_remotes(&remotes).await;
+        }
+        notes.extend(remotes);
+        let edit = adding(&read);
+        let kept = |name: &str| read.local.iter().any(|(other, _)| other == name);
+        let can_replace = read.whole && loaded.files.local.servers().any(|(name, _)| !kept(name));
+        let is_new = |name: &str| loaded.files.local.server(name).is_none();
+        let title = match read.local.as_slice() {
+            [(name, _)] if is_new(name) => format!("add {name}"),
+            [(name, _)] => format!("replace {name}"),
+            several => format!("add {} servers", several.len()),
+        };
+        self.propose(Draft {
+            title,
+            edit,
+            can_replace,
+            notes,
+            ..Draft::default()
+        })
+        .await
+    }
+
+    async fn only_remotes(&mut self, remotes: &[String]) -> Done {
+        if remotes.is_empty() {
+            return Err(Refusal::Plain(
+                "There is no server in it. Send the part with `mcpServers`.".to_owned(),
+            ));
+        }
+        let lines = remotes
+            .iter()
+            .map(|line| Text::from(line.as_str()))
+            .collect();
+        let view = View::titled("Only remote servers")
+            .line("Nothing was changed.")
+            .with(Block::List(lines));
+        self.say(View {
+            is_error: true,
+            ..view
+        })
+        .await
+    }
+
+    /// Proposes the last good configuration in place of a broken file.
+    pub(super) async fn repair(&mut self) -> Done {
+        let loaded = self.loaded().await?;
+        if loaded.broken.is_none() {
+            return Err(Refusal::Over("The files are not broken any more."));
+        }
+        self.propose(Draft {
+            title: "repair the configuration".to_owned(),
+            repairs: true,
+            ..Draft::default()
+        })
+        .await
+    }
+}
+
+/// The request for JSON.
+pub(super) fn json_question() -> View {
+    ask(
+        "Paste JSON",
+        "Send the JSON of one server, of several, or a whole file with `mcpServers`.",
+        r#"{"memory": {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-memory"]}}"#,
+    )
+}
+
+/// The request for a file.
+pub(super) fn upload_question() -> View {
+    View::titled("Upload a file").line(
+        "Send me the JSON file: from Claude Desktop, VS Code, Cursor, or downloaded here. You will see what it changes before anything is written.",
+    )
+}
+
+/// Adds and changes by name, removes nothing.
+fn adding(read: &Intake) -> Edit {
+    let puts = read.local.iter().map(|(name, value)| Change::Put {
+        file: FileKind::Local,
+        name: name.clone(),
+        value: value.clone(),
+        at: None,
+    });
+    let fields = read.rest.fields().map(|(key, value)| Change::Field {
+        file: FileKind::Local,
+        key: key.to_owned(),
+        value: Some(value.clone()),
+    });
+    Edit(puts.chain(fields).collect())
+}
+
+/// Masked values of a file that was downloaded here get the stored ones back.
+fn restore(read: &mut Intake, files: &Files) -> Result<(), Refusal> {
+    let mut problems = Vec::new();
+    for (name, value) in &mut read.local {
+        for path in restore_masked(value, files.local.server(name)) {
+            problems.push(masked_problem(format!("mcpServers.{name}.{path}")));
+        }
+    }
+    for (key, value) in read.rest.fields_mut() {
+        let mut fields = files.local.fields();
+        let stored = fields
+            .find(|(other, _)| *other == key)
+            .map(|(_, value)| value);
+        for path in restore_masked(value, stored) {
+            let path = if path.is_empty() {
+                key.to_owned()
+            } else {
+                format!("{key}.{path}")
+            };
+            problems.push(masked_problem(path));
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Refusal::Config(ConfigError::Invalid(problems)))
+    }
+}
+
+fn masked_problem(path: String) -> Problem {
+    let message =
+        "is masked (••••) and there is no stored value to keep; write the value".to_owned();
+    Problem { path, message }
+}
+
+fn has_secret(entry: &serde_json::Value) -> bool {
+    let env = entry.get("env").and_then(serde_json::Value::as_object);
+    env.into_iter().flatten().any(|(name, value)| {
+        let value = value.as_str().unwrap_or_default();
+        is_secret_value(value)
+            || (crate::config::is_secret_name(name)
+                && !value.is_empty()
+                && !value.starts_with("${"))
+    })
+}

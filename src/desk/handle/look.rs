@@ -1,0 +1,174 @@
+//! Looking: panel, list, show, tools, status, logs, history, download.
+
+use std::sync::Arc;
+
+use super::super::action::Key;
+use super::super::refusal::Refusal;
+use super::super::screens;
+use super::super::turn::Turn;
+use super::Done;
+use crate::chat::{Attachment, AttachmentKind, Text, View};
+use crate::config::{FileKind, ServerName};
+use crate::policy::Action;
+use crate::registry::{ServerView, Snapshot, Tool};
+
+/// Changes on one page of the history.
+const HISTORY: usize = 5;
+
+impl Turn<'_> {
+    pub(super) async fn panel(&mut self, page: usize) -> Done {
+        let (loaded, snapshot) = self.look().await?;
+        let broken = loaded
+            .broken
+            .as_ref()
+            .map(|broken| Refusal::Broken(broken.clone()).sentence());
+        self.say(screens::panel(&snapshot, page, broken.as_deref()))
+            .await
+    }
+
+    pub(super) async fn list(&mut self) -> Done {
+        let (_, snapshot) = self.look().await?;
+        self.say(screens::list(&snapshot)).await
+    }
+
+    pub(super) async fn show_server(&mut self, name: &str) -> Done {
+        let (loaded, snapshot) = self.look().await?;
+        let name = Self::server_named(&loaded, name)?;
+        let server = server_in(&snapshot, &name)?;
+        let local = loaded.config.local.iter().find(|(other, _)| *other == name);
+        let remote = loaded
+            .config
+            .remote
+            .iter()
+            .find(|(other, _)| *other == name);
+        let view = match (local, remote) {
+            (Some((_, local)), _) => {
+                screens::server_card(server, &screens::Definition::Local(local))
+            }
+            (None, Some((_, remote))) => {
+                screens::server_card(server, &screens::Definition::Remote(remote))
+            }
+            (None, None) => return Err(gone(&name)),
+        };
+        self.say(view).await
+    }
+
+    pub(super) async fn all_tools(&mut self) -> Done {
+        let (_, snapshot) = self.look().await?;
+        self.say(screens::all_tools(&snapshot)).await
+    }
+
+    pub(super) async fn tools_of(&mut self, name: &str, page: usize) -> Done {
+        let (loaded, snapshot) = self.look().await?;
+        let name = Self::server_named(&loaded, name)?;
+        let server = server_in(&snapshot, &name)?;
+        self.say(screens::server_tools(server, page)).await
+    }
+
+    pub(super) async fn show_tool(&mut self, name: &str, key: &Key) -> Done {
+        let (server, tool) = self.tool_of(name, key).await?;
+        self.say(screens::tool_card(server.as_str(), &tool)).await
+    }
+
+    /// The tool that a button means.
+    pub(super) async fn tool_of(
+        &mut self,
+        name: &str,
+        key: &Key,
+    ) -> Result<(ServerName, Tool), Refusal> {
+        let (loaded, snapshot) = self.look().await?;
+        let name = Self::server_named(&loaded, name)?;
+        let server = server_in(&snapshot, &name)?;
+        let tool = server.tools.iter().find(|tool| key.is(&tool.name)).cloned();
+        tool.map(|tool| (name, tool)).ok_or(Refusal::Over(
+            "That tool is not there any more. See /mcp tools.",
+        ))
+    }
+
+    pub(super) async fn status(&mut self) -> Done {
+        let (_, snapshot) = self.look().await?;
+        self.say(screens::status(&snapshot)).await
+    }
+
+    pub(super) async fn logs(&mut self, name: &str) -> Done {
+        self.may(Action::Configure, false).await?;
+        let loaded = self.loaded().await?;
+        let name = Self::server_named(&loaded, name)?;
+        if loaded.config.remote.iter().any(|(other, _)| *other == name) {
+            return Err(Refusal::RemoteNotServed(name.to_string()));
+        }
+        let lines = self
+            .hall
+            .parts
+            .registry
+            .logs(self.thread, &name)
+            .map_err(|_| gone(&name))?;
+        self.say(screens::logs(name.as_str(), &lines)).await
+    }
+
+    pub(super) async fn history(&mut self) -> Done {
+        self.may(Action::Read, false).await?;
+        let thread = self.thread;
+        let entries = self
+            .stored(move |store| store.history(thread, HISTORY))
+            .await?;
+        self.say(screens::history(&entries, self.now_ms())).await
+    }
+
+    pub(super) async fn download(&mut self, kind: FileKind) -> Done {
+        self.may(Action::Configure, false).await?;
+        let loaded = self.loaded().await?;
+        let (document, masked) = loaded.files.get(kind).masked();
+        let mut text = Text::from("Here is ").code(kind.file_name()).plain(".");
+        if loaded.broken.is_some() {
+            text = text.plain(" The file on disk is broken; this is the last good one.");
+        }
+        if masked > 0 {
+            let values = screens::count(masked, "secret value");
+            let (are, they) = if masked == 1 {
+                ("is", "it stays as it is")
+            } else {
+                ("are", "they stay as they are")
+            };
+            text = text.plain(format!(
+                " {values} {are} masked (••••): fill in what is masked to use the file elsewhere. Sent back here, {they}."
+            ));
+        }
+        let attachment = Attachment {
+            kind: AttachmentKind::File,
+            name: kind.file_name().to_owned(),
+            bytes: Arc::from(document.to_text().into_bytes()),
+            caption: String::new(),
+        };
+        self.answer(crate::chat::Answer::Silent).await;
+        self.send(View::text(text).attach(attachment)).await;
+        Ok(())
+    }
+
+    /// What anybody in the chat may look at: the configuration and what runs of it.
+    pub(super) async fn look(&mut self) -> Result<(crate::reload::Loaded, Arc<Snapshot>), Refusal> {
+        self.may(Action::Read, false).await?;
+        let loaded = self.loaded().await?;
+        let snapshot = self
+            .hall
+            .parts
+            .registry
+            .snapshot(self.thread)
+            .unwrap_or_default();
+        Ok((loaded, snapshot))
+    }
+}
+
+/// The server in the snapshot; a moment after a change it may not be there yet.
+pub(super) fn server_in<'a>(
+    snapshot: &'a Snapshot,
+    name: &ServerName,
+) -> Result<&'a ServerView, Refusal> {
+    snapshot.server(name.as_str()).ok_or_else(|| gone(name))
+}
+
+fn gone(name: &ServerName) -> Refusal {
+    Refusal::Plain(format!(
+        "{name} is just being loaded. Try again in a moment."
+    ))
+}

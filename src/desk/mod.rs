@@ -1,0 +1,139 @@
+//! The use cases: what happens when somebody types, presses or sends a file.
+//!
+//! The desk owns one inbox and, while there is work, one worker a thread; a worker handles its thread's events and the
+//! notices of reload and registry in their order, so nothing here needs a lock over an await. Pending proposals and flows
+//! are records on disk, not suspended tasks. A panic ends one event and not the bot. What takes long (calls, tests) runs
+//! in tasks of its own with a live message.
+
+mod action;
+mod hall;
+mod handle;
+mod live;
+mod notices;
+mod propose;
+mod records;
+mod refusal;
+mod screens;
+mod turn;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::mpsc;
+
+use crate::chat::{Busy, Event, EventSink, Front};
+use crate::registry::{Notice, Registry};
+use crate::reload::{Reload, ReloadNotice};
+use crate::store::Store;
+
+use hall::{Hall, Pending, Work, blocking, new_id};
+
+/// Milliseconds since the epoch; handed in, so that tests own the time.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// What the desk works with.
+pub struct DeskParts {
+    /// Where people are.
+    pub front: Arc<dyn Front>,
+    /// Where files are.
+    pub store: Store,
+    /// Where tools are.
+    pub registry: Registry,
+    /// What loads threads.
+    pub reload: Reload,
+    /// The time.
+    pub clock: Clock,
+    /// The bot's user name, for `/mcp@Name`.
+    pub our_name: Option<String>,
+    /// One command and the end (`switchboard do`): nothing is kept that waits for a person.
+    pub one_shot: bool,
+}
+
+/// The handle of the room. Cheap to clone.
+#[derive(Clone)]
+pub struct Desk {
+    hall: Arc<Hall>,
+}
+
+/// Whether a button applies a proposal, whatever its label says.
+pub fn is_apply(button: &crate::chat::Button) -> bool {
+    let press = action::Action::decode(&button.data);
+    matches!(
+        press,
+        Some(action::Action::Proposal(action::ProposalVerb::Apply, _))
+    )
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
+}
+
+impl Desk {
+    /// Opens the desk.
+    pub fn new(parts: DeskParts) -> Self {
+        let hall = Arc::new(Hall::new(parts));
+        Self { hall }
+    }
+
+    /// Takes the notices of reload and registry until both end.
+    pub async fn follow(
+        &self,
+        mut reload: mpsc::Receiver<ReloadNotice>,
+        mut registry: mpsc::Receiver<Notice>,
+    ) {
+        loop {
+            let (thread, work) = tokio::select! {
+                // In this order: "changed" is handled before the "settled" that it leads to.
+                biased;
+                Some(notice) = reload.recv() => (notice.thread(), Work::Reload(notice)),
+                Some(notice) = registry.recv() => (notice.thread(), Work::Registry(notice)),
+                else => return,
+            };
+            // Refused only at the end, when nobody is told anything any more.
+            let _ = self.hall.post(thread, work);
+        }
+    }
+
+    /// Resolves when everything that was handed over has been handled, every call has ended and every applied change has
+    /// been reported.
+    pub async fn quiet(&self) {
+        let mut pending = self.hall.pending.subscribe();
+        // The sender lives in the hall, which this handle holds.
+        let _ = pending
+            .wait_for(|pending| *pending == Pending::default())
+            .await;
+    }
+
+    /// Takes no more events, cancels calls, and resolves when what was taken has been answered.
+    pub async fn drain(&self) {
+        self.hall.closing.store(true, Ordering::Release);
+        self.hall.live.cancel_all();
+        let mut pending = self.hall.pending.subscribe();
+        let _ = pending.wait_for(|pending| pending.work == 0).await;
+    }
+
+    /// Ends everything; what is still queued is dropped.
+    pub async fn shutdown(&self) {
+        self.hall.closing.store(true, Ordering::Release);
+        self.hall.stop.cancel();
+        self.hall.live.cancel_all();
+        self.hall.lock_inboxes().clear();
+        self.hall.tasks.close();
+        self.hall.tasks.wait().await;
+    }
+}
+
+impl EventSink for Desk {
+    fn deliver(&self, mut event: Event) -> Result<(), Busy> {
+        // What still comes from the former id of a group belongs to the one it has now.
+        if let Ok(Some(now)) = self.hall.parts.store.alias(event.thread) {
+            event.thread = now;
+        }
+        if self.hall.closing.load(Ordering::Acquire) {
+            return Err(Busy);
+        }
+        self.hall.post(event.thread, Work::Event(event))
+    }
+}

@@ -1,0 +1,230 @@
+//! What reload and registry tell, brought to people: tools that appeared, a file that broke, a server that gave up.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::propose::as_done;
+use super::records::{HostChange, Records, Wait};
+use super::refusal::Refusal;
+use super::screens;
+use super::{Hall, blocking, new_id};
+use crate::chat::{FrontError, MessageId, View};
+use crate::config::{Edit, FileKind, Files, Revision, unified};
+use crate::registry::Notice;
+use crate::reload::{Loaded, ReloadNotice};
+use crate::store::{HistoryEntry, Origin};
+use crate::thread::ThreadId;
+
+/// A revision that is not in force this long after it was written was overtaken.
+const OVERTAKEN: Duration = Duration::from_secs(3);
+
+/// A change on the host, as the history names it.
+const HOST_TITLE: &str = "a change on the bot's machine";
+
+/// Lines of context in the diff of a change on the host.
+const CONTEXT: usize = 2;
+
+/// The files were read anew.
+pub(super) async fn reloaded(hall: &Arc<Hall>, notice: ReloadNotice, records: &mut Records) {
+    match notice {
+        ReloadNotice::Changed {
+            thread,
+            now,
+            before,
+        } => {
+            let is_own = hall.is_own(thread, now.revision);
+            if std::mem::take(&mut records.told_broken) && !is_own {
+                send(hall, thread, screens::sound_again()).await;
+            }
+            if is_own {
+                return;
+            }
+            if let Some(before) = before.filter(|before| **before != *now.files) {
+                changed(hall, thread, &now, &before, records).await;
+            }
+        }
+        ReloadNotice::Broken { thread, now } => {
+            let Some(broken) = &now.broken else { return };
+            records.told_broken = true;
+            let view = Refusal::Broken(broken.clone()).view();
+            send(hall, thread, view).await;
+        }
+    }
+}
+
+/// The configuration is another one now. If this process did not do it, the thread is told.
+async fn changed(
+    hall: &Arc<Hall>,
+    thread: ThreadId,
+    now: &Loaded,
+    before: &Files,
+    records: &mut Records,
+) {
+    let edit = Edit::between(before, &now.files);
+    if edit.0.is_empty() {
+        return;
+    }
+    let files = [FileKind::Local, FileKind::Remote];
+    let files = files
+        .into_iter()
+        .filter(|kind| before.get(*kind) != now.files.get(*kind));
+    let files: Vec<FileKind> = files.collect();
+    let names = edit.names().into_iter().map(str::to_owned).collect();
+    let diff = as_done(&unified(before, &now.files, CONTEXT));
+    let (entry, by) = match recorded(hall, thread).await {
+        Some(entry) => (entry.id, person(&entry.origin)),
+        None => (note(hall, thread, before, now, edit, &diff).await, None),
+    };
+    let host = HostChange { files, diff, by };
+    let Ok(message) = hall.send(thread, screens::host_change(&host)).await else {
+        return;
+    };
+    records.waits.push(Wait {
+        revision: now.revision,
+        message,
+        title: HOST_TITLE.to_owned(),
+        names,
+        entry: Some(entry),
+        host: Some(host),
+        at_ms: (hall.parts.clock)(),
+        since: Some(Instant::now()),
+    });
+    // The registry may have settled before this message was there to be edited.
+    look(hall, thread, records).await;
+}
+
+/// The history entry of what is on disk, where another process of ours wrote both (`switchboard do`).
+async fn recorded(hall: &Hall, thread: ThreadId) -> Option<HistoryEntry> {
+    let store = hall.parts.store.clone();
+    let newest = blocking(move || match store.is_recorded(thread) {
+        Ok(true) => store.history(thread, 1),
+        Ok(false) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    });
+    newest.await.ok().and_then(|mut entries| entries.pop())
+}
+
+fn person(origin: &Origin) -> Option<String> {
+    match origin {
+        Origin::Person(actor) => Some(actor.name.clone()),
+        Origin::Host => None,
+    }
+}
+
+/// Adds a change on the host to the history; returns the entry's id.
+async fn note(
+    hall: &Hall,
+    thread: ThreadId,
+    before: &Files,
+    now: &Loaded,
+    edit: Edit,
+    diff: &str,
+) -> String {
+    let entry = HistoryEntry {
+        id: new_id(),
+        at_ms: (hall.parts.clock)(),
+        origin: Origin::Host,
+        title: HOST_TITLE.to_owned(),
+        inverse: Edit::between(&now.files, before),
+        edit,
+        diff: diff.to_owned(),
+        undoes: None,
+    };
+    let (id, store) = (entry.id.clone(), hall.parts.store.clone());
+    if let Err(error) = blocking(move || store.note_external(thread, entry)).await {
+        tracing::warn!(%thread, %error, "a change on the host could not be added to the history.");
+    }
+    id
+}
+
+/// The registry has something to say.
+pub(super) async fn reported(hall: &Arc<Hall>, notice: Notice, records: &mut Records) {
+    match notice {
+        Notice::Settled {
+            thread, revision, ..
+        } => settle(hall, thread, revision, records).await,
+        Notice::Parked { thread, server } => {
+            send(hall, thread, screens::parked(&server)).await;
+        }
+        // Readers see the new tools in the next snapshot; a message for each would be noise (some servers send one at
+        // every start).
+        Notice::ToolsChanged { thread, server } => {
+            tracing::debug!(%thread, server = %server.name, "tools changed.");
+        }
+    }
+}
+
+/// Looks at what waits for servers: ends what has settled, was overtaken, or has waited long enough, and has the others
+/// tell how far they are. So no wait depends on one notice alone.
+pub(super) async fn look(hall: &Arc<Hall>, thread: ThreadId, records: &mut Records) {
+    let snapshot = hall.parts.registry.snapshot(thread);
+    let on_disk = match &snapshot {
+        Some(_) => hall.parts.reload.touch(thread).await.ok(),
+        None => None,
+    };
+    let is_on_its_way = |wait: &Wait| {
+        let on_disk = on_disk.as_ref().filter(|loaded| loaded.broken.is_none());
+        on_disk.is_some_and(|loaded| loaded.revision == wait.revision)
+    };
+    let is_over = |wait: &Wait| match &snapshot {
+        None => true,
+        Some(snapshot) if snapshot.revision == wait.revision => snapshot.is_settled(),
+        // Not seen yet, or overtaken by a later write or a broken one: soon known.
+        Some(_) => {
+            wait.since.is_none_or(|since| since.elapsed() > OVERTAKEN) && !is_on_its_way(wait)
+        }
+    };
+    let (over, open): (Vec<Wait>, Vec<Wait>) = std::mem::take(&mut records.waits)
+        .into_iter()
+        .partition(is_over);
+    // One interim report a look: the chat's own pace is slower than many.
+    if let (Some(wait), Some(snapshot)) = (open.last(), &snapshot) {
+        let view = screens::settled(wait, Some(snapshot), false);
+        if let Err(error) = hall.edit(thread, wait.message, view).await {
+            tracing::debug!(%thread, %error, "an interim report could not be delivered.");
+        }
+    }
+    records.waits = open;
+    end(hall, thread, over).await;
+}
+
+async fn settle(hall: &Arc<Hall>, thread: ThreadId, revision: Revision, records: &mut Records) {
+    end(hall, thread, records.take_settled(revision)).await;
+}
+
+/// Tells what came of changes.
+async fn end(hall: &Arc<Hall>, thread: ThreadId, waits: Vec<Wait>) {
+    let snapshot = hall.parts.registry.snapshot(thread);
+    for wait in waits {
+        let view = screens::settled(&wait, snapshot.as_deref(), true);
+        let edited = hall.edit(thread, wait.message, view.clone()).await;
+        match edited {
+            Err(FrontError::NotEditable(_)) => {
+                send(hall, thread, view).await;
+            }
+            Err(error) => tracing::warn!(%thread, %error, "a report could not be delivered."),
+            Ok(()) => {}
+        }
+    }
+}
+
+async fn send(hall: &Arc<Hall>, thread: ThreadId, view: View) -> Option<MessageId> {
+    match hall.send(thread, view).await {
+        Ok(message) => Some(message),
+        Err(error) => {
+            tracing::warn!(%thread, %error, "a notice could not be delivered.");
+            None
+        }
+    }
+}
+
+impl Notice {
+    /// Which thread it is about.
+    pub(super) fn thread(&self) -> ThreadId {
+        match self {
+            Self::Settled { thread, .. }
+            | Self::Parked { thread, .. }
+            | Self::ToolsChanged { thread, .. } => *thread,
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! How servers do: status, logs, tests, history, and what they report by themselves.
+
+use std::time::Duration;
+
+use super::super::action::{Action, Key, ServerVerb};
+use super::{count, duration, state_words, trouble};
+use crate::chat::{Block, Text, View};
+use crate::registry::{ServerState, ServerView, Snapshot, Stage, StageResult};
+use crate::store::{HistoryEntry, Origin};
+
+/// Numbers of a thread.
+pub(in crate::desk) fn status(snapshot: &Snapshot) -> View {
+    let servers = &snapshot.servers;
+    let is = |test: fn(&ServerState) -> bool| {
+        servers.iter().filter(|server| test(&server.state)).count()
+    };
+    let running = is(|state| matches!(state, ServerState::Ready { .. }));
+    let asleep = is(|state| matches!(state, ServerState::Asleep));
+    let failed = is(|state| trouble(state).is_some());
+    let expected = is(|state| !matches!(state, ServerState::Disabled | ServerState::NotServed));
+    let tools: usize = servers.iter().map(|server| server.tools.len()).sum();
+    let health = ((running + asleep) * 100)
+        .checked_div(expected)
+        .map_or_else(
+            || "no server is switched on".to_owned(),
+            |share| format!("{share} %"),
+        );
+    let restarts: u32 = servers.iter().map(|server| server.stats.restarts).sum();
+    let pair = |name: &str, value: String| (name.to_owned(), Text::default().plain(value));
+    let mut view = View::titled("Status").with(Block::Pairs(vec![
+        pair("Servers", servers.len().to_string()),
+        pair("Running", running.to_string()),
+        pair("Asleep", asleep.to_string()),
+        pair("Failed", failed.to_string()),
+        pair("Tools", tools.to_string()),
+        pair("Health", health),
+        pair("Restarts", restarts.to_string()),
+    ]));
+    if !servers.is_empty() {
+        view = view.with(Block::List(servers.iter().map(numbers).collect()));
+    }
+    view.row([
+        Action::Panel(0).button("My servers"),
+        Action::Open(super::super::action::Screen::Status).button("Refresh"),
+    ])
+}
+
+fn numbers(server: &ServerView) -> Text {
+    let stats = &server.stats;
+    let mut words = vec![state_words(server)];
+    if let Some(start) = stats.start_time {
+        words.push(format!("started in {}", duration(start)));
+    }
+    if let Some(median) = stats.median_call {
+        words.push(format!("answers in {}", duration(median)));
+    }
+    let calls = stats.answered + stats.unanswered;
+    if calls > 0 {
+        words.push(format!("{} of {calls} calls answered", stats.answered));
+    }
+    if stats.restarts > 0 {
+        words.push(count(stats.restarts as usize, "restart"));
+    }
+    Text::default()
+        .bold(server.name.as_str())
+        .plain(format!(" · {}", words.join(" · ")))
+}
+
+/// The tail of a server's stderr.
+pub(in crate::desk) fn logs(server: &str, lines: &[String]) -> View {
+    let view = View::titled(format!("Log of {server}"));
+    let view = if lines.is_empty() {
+        view.line("It has written nothing to stderr since it was loaded.")
+    } else {
+        view.with(Block::Code {
+            language: "",
+            text: lines.join("\n"),
+        })
+    };
+    let verb = |verb, label: &str| Action::Server(verb, Key::of(server)).button(label);
+    view.row([
+        verb(ServerVerb::Logs, "Refresh"),
+        verb(ServerVerb::Restart, "Restart"),
+        verb(ServerVerb::Show, "Back"),
+    ])
+}
+
+const STAGES: [Stage; 6] = [
+    Stage::Command,
+    Stage::Process,
+    Stage::Handshake,
+    Stage::Protocol,
+    Stage::ToolsList,
+    Stage::Schemas,
+];
+
+fn stage_words(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Command => "command found",
+        Stage::Process => "process started",
+        Stage::Handshake => "handshake",
+        Stage::Protocol => "protocol version",
+        Stage::ToolsList => "tools listed",
+        Stage::Schemas => "tools' schemas",
+    }
+}
+
+/// A test under way.
+pub(in crate::desk) fn test_running(
+    server: &str,
+    results: &[StageResult],
+    elapsed: Duration,
+    stop: &str,
+) -> View {
+    let mut lines: Vec<Text> = results.iter().map(stage_line).collect();
+    if let Some(next) = STAGES.get(results.len()) {
+        let time = match elapsed.as_secs() {
+            0..2 => String::new(),
+            seconds => format!(" · for {seconds} s"),
+        };
+        lines.push(Text::from("⏳ ").plain(format!("{}{time}", stage_words(*next))));
+    }
+    View::titled(format!("Testing {server}"))
+        .with(Block::List(lines))
+        .row([Action::Stop(stop.to_owned()).button("Stop")])
+}
+
+/// A finished test.
+pub(in crate::desk) fn staged(server: &str, results: &[StageResult]) -> View {
+    let broken = results
+        .iter()
+        .find_map(|result| result.outcome.as_ref().err());
+    let title = if broken.is_some() {
+        format!("{server} does not work")
+    } else {
+        format!("{server} works")
+    };
+    let mut view = View::titled(title).with(Block::List(results.iter().map(stage_line).collect()));
+    if let Some(broken) = broken {
+        view.is_error = true;
+        view = view.line(broken.what.clone()).line(broken.advice.clone());
+        if !broken.stderr.is_empty() {
+            view = view.line("Its last words on stderr:").with(Block::Code {
+                language: "",
+                text: broken.stderr.join("\n"),
+            });
+        }
+    }
+    let verb = |verb, label: &str| Action::Server(verb, Key::of(server)).button(label);
+    view.row([
+        verb(ServerVerb::Test, "Test again"),
+        verb(ServerVerb::Edit, "Edit"),
+        verb(ServerVerb::Show, "Back"),
+    ])
+}
+
+fn stage_line(result: &StageResult) -> Text {
+    let words = stage_words(result.stage);
+    let took = match result.took {
+        took if took < Duration::from_millis(10) => String::new(),
+        took => format!(" · {}", duration(took)),
+    };
+    match &result.outcome {
+        Ok(seen) => Text::from("✅ ")
+            .plain(words)
+            .plain(": ")
+            .code(seen)
+            .plain(took),
+        Err(_) => Text::from("❌ ").bold(words).plain(took),
+    }
+}
+
+/// A page of the history.
+pub(in crate::desk) fn history(entries: &[HistoryEntry], now_ms: i64) -> View {
+    if entries.is_empty() {
+        return View::text("Nothing was changed here yet.")
+            .row([Action::Panel(0).button("My servers")]);
+    }
+    let mut view = View::titled("Changes, newest first");
+    for entry in entries {
+        let who = match &entry.origin {
+            Origin::Person(actor) => actor.name.clone(),
+            Origin::Host => "somebody on the bot's machine".to_owned(),
+        };
+        let line = Text::default()
+            .bold(&entry.title)
+            .plain(format!(" · {who} · {}", when(entry.at_ms, now_ms)));
+        view = view.line(line).with(Block::Diff(entry.diff.clone()));
+    }
+    view.row([
+        Action::Undo(entries[0].id.clone()).button("Undo the newest"),
+        Action::Panel(0).button("My servers"),
+    ])
+}
+
+/// A moment as people say it, with the date in UTC.
+fn when(at_ms: i64, now_ms: i64) -> String {
+    let ago = u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or_default();
+    let date = jiff::Timestamp::from_millisecond(at_ms).map_or_else(
+        |_| "an unknown time".to_owned(),
+        |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    );
+    match ago / 60_000 {
+        0 => format!("just now ({date})"),
+        1..60 => format!("{} min ago ({date})", ago / 60_000),
+        _ => date,
+    }
+}
+
+/// A server ended too often.
+pub(in crate::desk) fn parked(server: &ServerView) -> View {
+    let key = || Key::of(server.name.as_str());
+    let reason = trouble(&server.state)
+        .unwrap_or("it gave no reason")
+        .to_owned();
+    View::text(Text::from("🔴 ").bold(server.name.as_str()).plain(
+        " ended too often, so I stopped starting it. Its tools are gone until it runs again.",
+    ))
+    .with(Block::Code {
+        language: "",
+        text: reason,
+    })
+    .row([
+        Action::Server(ServerVerb::Restart, key()).button("Restart"),
+        Action::Server(ServerVerb::Logs, key()).button("Logs"),
+        Action::Server(ServerVerb::Test, key()).button("Test"),
+    ])
+}

@@ -1,0 +1,6 @@
+//! What the tests share.
+
+pub mod bot_api;
+pub mod chat;
+pub mod telegram;
+pub mod world;

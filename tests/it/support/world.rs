@@ -1,0 +1,284 @@
+//! One isolated world: a data folder of its own, the rooms behind a front in memory, a clock that the test owns.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use switchboard::actor::{Actor, ActorId};
+use switchboard::app::{House, HouseOptions};
+use switchboard::chat::{Event, EventKind, EventSink, FileRef, MessageId, PressId};
+use switchboard::thread::ThreadId;
+
+use super::chat::{Chat, Shown, plain};
+
+/// Nothing in a test waits longer than this; what does is a hang, and fails.
+pub const PATIENCE: Duration = Duration::from_mins(1);
+
+/// 2026-01-02 03:04:05 UTC.
+const BEGIN_MS: i64 = 1_767_323_045_000;
+
+/// Our own program, which is also the demo server.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_switchboard");
+
+pub struct World {
+    pub chat: Arc<Chat>,
+    pub house: House,
+    folder: Arc<tempfile::TempDir>,
+    clock_ms: Arc<AtomicI64>,
+    said: AtomicI64,
+}
+
+/// Somebody in a thread.
+pub struct Person<'a> {
+    world: &'a World,
+    thread: ThreadId,
+    actor: Actor,
+    private: bool,
+}
+
+impl World {
+    pub fn open() -> Self {
+        Self::open_in(Arc::new(tempfile::tempdir().unwrap()), Arc::default())
+    }
+
+    fn open_in(folder: Arc<tempfile::TempDir>, chat: Arc<Chat>) -> Self {
+        let clock_ms = Arc::new(AtomicI64::new(BEGIN_MS));
+        let mut options = HouseOptions::new(folder.path().join("data"), PathBuf::from(PROGRAM));
+        let clock = Arc::clone(&clock_ms);
+        options.clock = Arc::new(move || clock.load(Ordering::SeqCst));
+        let front: Arc<Chat> = Arc::clone(&chat);
+        let house = House::open(options, front, Some("SwitchboardBot".to_owned())).unwrap();
+        Self {
+            chat,
+            house,
+            folder,
+            clock_ms,
+            said: AtomicI64::new(1_000_000),
+        }
+    }
+
+    /// Ends the bot and starts it again on the same data; the chat keeps its messages.
+    pub async fn restarted(self) -> Self {
+        let Self {
+            chat,
+            house,
+            folder,
+            clock_ms,
+            ..
+        } = self;
+        let now = clock_ms.load(Ordering::SeqCst);
+        within(house.close(Duration::from_secs(10))).await;
+        let world = Self::open_in(folder, chat);
+        world.clock_ms.store(now, Ordering::SeqCst);
+        world
+    }
+
+    pub async fn close(self) {
+        within(self.house.close(Duration::from_secs(10))).await;
+    }
+
+    pub fn pass(&self, time: Duration) {
+        self.clock_ms
+            .fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// The owner of the terminal chat.
+    pub fn ann(&self) -> Person<'_> {
+        self.person("Ann", ThreadId::Local, true)
+    }
+
+    pub fn person(&self, name: &str, thread: ThreadId, private: bool) -> Person<'_> {
+        Person {
+            world: self,
+            thread,
+            actor: Actor {
+                id: ActorId(name.to_lowercase()),
+                name: name.to_owned(),
+            },
+            private,
+        }
+    }
+
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn file(&self, thread: ThreadId, name: &str) -> PathBuf {
+        self.data()
+            .join("users")
+            .join(thread.to_string())
+            .join(name)
+    }
+
+    /// The text of `mcp.json`, if there is one.
+    pub fn config(&self, thread: ThreadId) -> Option<String> {
+        std::fs::read_to_string(self.file(thread, "mcp.json")).ok()
+    }
+
+    /// Replaces a file as an editor on the host does: by a rename.
+    pub fn edit_on_host(&self, thread: ThreadId, text: &str) {
+        let path = self.file(thread, "mcp.json");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let temporary = path.with_extension("tmp-of-editor");
+        write(&temporary, text);
+        std::fs::rename(temporary, path).unwrap();
+    }
+
+    /// Waits for a message of the thread that satisfies `is`, looking again whenever the thread is quiet.
+    pub async fn sees(&self, thread: ThreadId, is: impl Fn(&Shown) -> bool) -> Shown {
+        let look = async {
+            loop {
+                self.house.desk.quiet().await;
+                if let Some(shown) = self
+                    .chat
+                    .messages(thread)
+                    .into_iter()
+                    .rev()
+                    .find(|shown| is(shown))
+                {
+                    return shown;
+                }
+                // Not a wait for a fixed time: the condition is looked at again as often as the runtime lets us.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let seen = tokio::time::timeout(PATIENCE, look).await;
+        seen.unwrap_or_else(|_| panic!("never seen; there is:\n{}", self.transcript(thread)))
+    }
+
+    /// Waits for a message of the thread that has this in it, while other things may still be under way.
+    pub async fn glimpses(&self, thread: ThreadId, is: impl Fn(&str) -> bool) {
+        let look = async {
+            while !self
+                .chat
+                .messages(thread)
+                .iter()
+                .any(|shown| is(&plain(&shown.view)))
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let seen = tokio::time::timeout(PATIENCE, look).await;
+        seen.unwrap_or_else(|_| panic!("never seen; there is:\n{}", self.transcript(thread)));
+    }
+
+    pub fn transcript(&self, thread: ThreadId) -> String {
+        self.chat
+            .messages(thread)
+            .iter()
+            .map(|shown| plain(&shown.view))
+            .collect::<Vec<_>>()
+            .join("\n---\n")
+    }
+
+    fn next_message(&self) -> MessageId {
+        MessageId(self.said.fetch_add(1, Ordering::SeqCst))
+    }
+}
+
+impl Person<'_> {
+    /// Writes, and returns the newest message once everything that follows has happened.
+    pub async fn says(&self, text: &str) -> String {
+        self.does(
+            Some(self.world.next_message()),
+            EventKind::Text(text.to_owned()),
+        )
+        .await;
+        self.sees_now()
+    }
+
+    /// Presses the newest button of that label.
+    pub async fn presses(&self, label: &str) -> String {
+        let (on, button) = self.world.chat.button(self.thread, label);
+        self.does(
+            None,
+            EventKind::Press {
+                data: button.data,
+                on,
+                press: PressId("press".to_owned()),
+            },
+        )
+        .await;
+        self.sees_now()
+    }
+
+    /// Presses with given data, as anybody can.
+    pub async fn forges(&self, data: &str, on: MessageId) -> String {
+        self.does(
+            None,
+            EventKind::Press {
+                data: data.to_owned(),
+                on,
+                press: PressId("press".to_owned()),
+            },
+        )
+        .await;
+        self.sees_now()
+    }
+
+    /// Sends a file.
+    pub async fn sends(&self, name: &str, bytes: &[u8], caption: &str) -> String {
+        self.world.chat.put_file(name, bytes);
+        let file = FileRef {
+            handle: name.to_owned(),
+            name: name.to_owned(),
+            size: Some(bytes.len() as u64),
+        };
+        self.does(
+            Some(self.world.next_message()),
+            EventKind::File {
+                file,
+                caption: caption.to_owned(),
+            },
+        )
+        .await;
+        self.sees_now()
+    }
+
+    pub fn sees_now(&self) -> String {
+        plain(&self.world.chat.newest(self.thread).view)
+    }
+
+    pub async fn does(&self, message: Option<MessageId>, kind: EventKind) {
+        self.begins(message, kind);
+        within(self.world.house.desk.quiet()).await;
+    }
+
+    /// Hands an event over without waiting for what it leads to.
+    pub fn begins(&self, message: Option<MessageId>, kind: EventKind) {
+        let event = Event {
+            thread: self.thread,
+            actor: self.actor.clone(),
+            private: self.private,
+            message,
+            kind,
+        };
+        self.world
+            .house
+            .desk
+            .deliver(event)
+            .expect("the inbox is full");
+    }
+
+    /// Writes under another id from now on.
+    pub fn becomes(&mut self, id: ActorId) {
+        self.actor.id = id;
+    }
+
+    pub fn id(&self) -> ActorId {
+        self.actor.id.clone()
+    }
+}
+
+/// Fails instead of hanging.
+pub async fn within<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .expect("this hangs")
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test plays the host's editor")]
+pub fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+}
