@@ -1,0 +1,59 @@
+//! The program: arguments, settings, logging, run, exit code. Decides nothing.
+
+mod cli;
+
+use std::future::Future;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+use switchboard::chat::terminal::LogWriter;
+use switchboard::settings::{Flags, Settings};
+use switchboard::{app, demo, registry};
+
+fn main() -> ExitCode {
+    // The demo server and the launcher are children that start often: no runtime and no logging before them.
+    let outcome = match Cli::parse().chosen() {
+        Command::DemoServer => return demo::demo_server_main(),
+        Command::Launcher => return registry::launch::launcher_main(),
+        Command::Run(args) => start(&args.flags(), |settings| async {
+            app::run(settings).await.map(|()| true)
+        }),
+        Command::Do(args) => start(&args.flags(), |settings| {
+            app::do_once(settings, args.thread, args.yes, args.line())
+        }),
+    };
+    match outcome {
+        Ok(ok) => ExitCode::from(u8::from(!ok)),
+        Err(error) => {
+            say(&format!("switchboard: {error:#}."));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the settings, sets up logging and runs to the end.
+fn start<F>(flags: &Flags, run: impl FnOnce(Settings) -> F) -> anyhow::Result<bool>
+where
+    F: Future<Output = anyhow::Result<bool>>,
+{
+    let settings = Settings::read(flags, std::env::vars_os())?;
+    for warning in &settings.warnings {
+        say(&format!("switchboard: {warning}"));
+    }
+    settings.log_to(LogWriter::default);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(run(settings));
+    // `run` has waited for what must end; a thread that reads the terminal may never return.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Nothing can be done where stderr is closed.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
