@@ -81,3 +81,56 @@ async fn full_screens() {
     assert!(!world.transcript(ThreadId::Local).contains("hush-hush"));
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn screens_on_the_way() {
+    let world = World::open();
+    let ann = world.ann();
+    ann.says("/start").await;
+    ann.says("/mcp").await;
+    insta::assert_snapshot!("examples", ann.presses("Examples").await);
+    ann.says("/mcp").await;
+    insta::assert_snapshot!("closed", ann.presses("Close").await);
+    insta::assert_snapshot!("ask_json", ann.says("/mcp add-json").await);
+    insta::assert_snapshot!("ask_file", ann.says("/mcp upload").await);
+    insta::assert_snapshot!("file_awaited", ann.says("words instead of a file").await);
+    insta::assert_snapshot!("cancelled", ann.says("/cancel").await);
+    insta::assert_snapshot!(
+        "only_remote",
+        ann.says("/mcp add-json {\"hub\": {\"url\": \"https://mcp.example.com/mcp\"}}")
+            .await
+    );
+    ann.says("/mcp add demo -- switchboard demo-server").await;
+    ann.presses("Apply").await;
+    insta::assert_snapshot!("welcome_again", ann.says("/start").await);
+    insta::assert_snapshot!("restarted", steady(&ann.says("/mcp restart demo").await));
+    insta::assert_snapshot!("all_tools", ann.says("/mcp tools").await);
+    insta::assert_snapshot!("nothing_to_change", ann.says("/mcp enable demo").await);
+    insta::assert_snapshot!("ask_name", {
+        ann.says("/mcp show demo").await;
+        ann.presses("Rename").await
+    });
+    insta::assert_snapshot!("rename_proposal", ann.says("toys and games").await);
+    ann.presses("Cancel").await;
+    ann.says("/mcp edit demo").await;
+    insta::assert_snapshot!("ask_command", ann.presses("Command").await);
+    ann.presses("Back").await;
+    insta::assert_snapshot!("ask_variables", ann.presses("Environment").await);
+    ann.presses("Back").await;
+    insta::assert_snapshot!("ask_folder", ann.presses("Folder").await);
+    ann.says("/cancel").await;
+    insta::assert_snapshot!(
+        "structured",
+        steady(&ann.says("/mcp call demo roll count=1 sides=2").await).replace(['1', '2'], "N")
+    );
+    ann.says("/mcp disable demo").await;
+    insta::assert_snapshot!(
+        "call_of_one_that_is_off",
+        ann.says("/mcp call demo echo text=x").await
+    );
+    insta::assert_snapshot!("slip", ann.says("mcp list").await);
+    ann.says("/mcp remove demo").await;
+    world.pass(std::time::Duration::from_secs(16 * 60));
+    insta::assert_snapshot!("expired", ann.presses("Apply").await);
+    world.close().await;
+}
