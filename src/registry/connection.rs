@@ -371,7 +371,7 @@ async fn shake_hands(
             _ = process.child.ended() => break None,
             () = settled, if pid.is_some() && !told => {
                 told = true;
-                passed(Stage::Process, running(pid));
+                passed(Stage::Process, RUNNING.to_owned());
             }
             () = tokio::time::sleep_until(deadline) => {
                 return Err(Trouble {
@@ -390,7 +390,7 @@ async fn shake_hands(
     let error = match result {
         Some(Ok(service)) => {
             if !told {
-                passed(Stage::Process, running(pid));
+                passed(Stage::Process, RUNNING.to_owned());
             }
             return Ok(service);
         }
@@ -555,9 +555,8 @@ fn refused(error: &std::io::Error) -> Trouble {
     }
 }
 
-fn running(pid: Option<i32>) -> String {
-    pid.map_or_else(|| "running".to_owned(), |pid| format!("process {pid}"))
-}
+/// What is told of a process that started: no number, which the launcher may tell after the first answer.
+const RUNNING: &str = "running";
 
 #[cfg(test)]
 mod tests {

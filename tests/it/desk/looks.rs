@@ -130,7 +130,7 @@ async fn screens_on_the_way() {
     );
     insta::assert_snapshot!("slip", ann.says("mcp list").await);
     ann.says("/mcp remove demo").await;
-    world.pass(std::time::Duration::from_secs(16 * 60));
+    world.pass(std::time::Duration::from_mins(16));
     insta::assert_snapshot!("expired", ann.presses("Apply").await);
     world.close().await;
 }
