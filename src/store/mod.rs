@@ -163,7 +163,8 @@ impl Store {
     /// beside a bot needs no claim. [`StoreError::Busy`] names the folder.
     pub fn claim_for_bot(&self) -> Result<Claim, StoreError> {
         let state = self.part(STATE)?;
-        match lock::Lock::take_named(&state, BOT_LOCK, std::time::Duration::ZERO) {
+        // A moment of patience: a child that was being forked when the former bot ended holds the lock until it runs.
+        match lock::Lock::take_named(&state, BOT_LOCK, std::time::Duration::from_secs(1)) {
             Ok(lock) => Ok(Claim(lock)),
             Err(StoreError::Busy(_)) => Err(StoreError::Busy(self.root.path.display().to_string())),
             Err(error) => Err(error),
