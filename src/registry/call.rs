@@ -291,10 +291,7 @@ async fn connected(
                 )));
             }
             Some(
-                ServerState::Asleep
-                | ServerState::Starting { .. }
-                | ServerState::Ready { .. }
-                | ServerState::Stopping,
+                ServerState::Asleep | ServerState::Starting { .. } | ServerState::Ready { .. },
             ) => {}
         }
         if tokio::time::timeout_at(until, changed.changed())

@@ -82,8 +82,6 @@ pub enum ServerState {
         /// Why it ended last.
         reason: String,
     },
-    /// Being stopped.
-    Stopping,
     /// Switched off in the file.
     Disabled,
     /// A remote entry, not served yet.
@@ -124,12 +122,9 @@ impl Snapshot {
 
     /// Whether no server is on its way to another state by itself.
     pub fn is_settled(&self) -> bool {
-        self.servers.iter().all(|server| {
-            !matches!(
-                server.state,
-                ServerState::Starting { .. } | ServerState::Stopping
-            )
-        })
+        self.servers
+            .iter()
+            .all(|server| !matches!(server.state, ServerState::Starting { .. }))
     }
 }
 

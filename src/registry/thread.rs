@@ -325,12 +325,7 @@ impl Thread {
         let unsettled: HashSet<&str> = snapshot
             .servers
             .iter()
-            .filter(|server| {
-                matches!(
-                    server.state,
-                    ServerState::Starting { .. } | ServerState::Stopping
-                )
-            })
+            .filter(|server| matches!(server.state, ServerState::Starting { .. }))
             .map(|server| server.name.as_str())
             .collect();
         table.pending.retain(|pending| {

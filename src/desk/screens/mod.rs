@@ -30,7 +30,7 @@ pub(super) fn sign(state: &ServerState) -> &'static str {
     match state {
         ServerState::Ready { .. } => "🟢",
         ServerState::Asleep => "💤",
-        ServerState::Starting { .. } | ServerState::Stopping => "⏳",
+        ServerState::Starting { .. } => "⏳",
         ServerState::BackingOff { .. } => "🟠",
         ServerState::Failed { .. } | ServerState::Parked { .. } => "🔴",
         ServerState::Disabled => "⚪",
@@ -49,7 +49,6 @@ pub(super) fn state_words(server: &ServerView) -> String {
         ServerState::Ready { .. } => format!("{tools}{refused}"),
         ServerState::Asleep => format!("{tools}{refused} · asleep, starts when called"),
         ServerState::Starting { .. } => "starting".to_owned(),
-        ServerState::Stopping => "stopping".to_owned(),
         ServerState::BackingOff { attempt, .. } => {
             format!("ended, starts again by itself (try {attempt})")
         }
@@ -69,7 +68,6 @@ pub(super) fn trouble(state: &ServerState) -> Option<&str> {
         ServerState::Starting { .. }
         | ServerState::Ready { .. }
         | ServerState::Asleep
-        | ServerState::Stopping
         | ServerState::Disabled
         | ServerState::NotServed => None,
     }
