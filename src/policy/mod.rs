@@ -1,7 +1,9 @@
 //! Who may do what, and what a change risks. Pure: judges what it is given and looks nothing up.
 
+mod address;
 mod risk;
 
+pub use address::{AddressProblem, AddressRules, literal};
 pub use risk::risks;
 
 use crate::actor::Standing;

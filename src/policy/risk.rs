@@ -1,11 +1,14 @@
 //! What a change of the configuration risks, in words for the person who must confirm it.
 
+mod remote;
+
 use crate::config::{ServerName, StdioServer, ThreadConfig, command_line, visible};
 
 /// A sentence for each risk of going from `old` to `new`: a new or changed program that will run on the host (named with
 /// its arguments, secrets masked; a package runner like `npx` or `uvx` is said to download and run code from the
-/// network, a shell to run anything), new environment variable names, a new working folder. Empty where nothing new can
-/// run.
+/// network, a shell to run anything), new environment variable names, a new working folder; a new or changed address on
+/// the network, whose identity is used there, new headers; a name that hides a server of the operator. Empty where
+/// nothing new can run or be reached.
 pub fn risks(old: &ThreadConfig, new: &ThreadConfig) -> Vec<String> {
     let mut sentences = Vec::new();
     for (name, server) in new.local.iter().filter(|(_, server)| !server.disabled) {
@@ -17,7 +20,27 @@ pub fn risks(old: &ThreadConfig, new: &ThreadConfig) -> Vec<String> {
             tell(name, before, server, &mut sentences);
         }
     }
+    remote::tell(old, new, &mut sentences);
+    tell_hidden(old, new, &mut sentences);
     sentences
+}
+
+/// The operator's servers are in `old` alone: no file of the thread names them.
+fn tell_hidden(old: &ThreadConfig, new: &ThreadConfig, sentences: &mut Vec<String>) {
+    let is_own = |name: &ServerName| {
+        new.local.iter().any(|(own, _)| own == name)
+            || new.remote.iter().any(|(own, _)| own == name)
+    };
+    for (name, _) in old.admin.iter().filter(|(name, _)| is_own(name)) {
+        sentences.push(format!(
+            "`{name}` takes the place of the operator's server of that name in this chat."
+        ));
+    }
+    for name in old.hidden.iter().filter(|name| !is_own(name)) {
+        sentences.push(format!(
+            "The operator's server `{name}` is offered in this chat again."
+        ));
+    }
 }
 
 fn running<'a>(config: &'a ThreadConfig, name: &ServerName) -> Option<&'a StdioServer> {
