@@ -9,10 +9,11 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 
 use super::document::SERVERS;
+use super::remote::is_transport_header;
 use super::schema_words::joined;
 use super::{
-    ConfigError, Document, FileKind, Files, Problem, RemoteServer, RemoteTransport, ServerName,
-    StdioServer, ThreadConfig, limits, schema,
+    ConfigError, CredentialId, Document, FileKind, Files, Problem, RemoteAuth, RemoteServer,
+    RemoteTransport, SecretName, ServerName, StdioServer, ThreadConfig, limits, schema,
 };
 
 mod bounds;
@@ -47,7 +48,11 @@ pub(super) fn check(files: &Files) -> Result<ThreadConfig, ConfigError> {
     }
     problems.extend(across(files));
     match (local, remote) {
-        (Some(local), Some(remote)) if problems.is_empty() => Ok(ThreadConfig { local, remote }),
+        (Some(local), Some(remote)) if problems.is_empty() => Ok(ThreadConfig {
+            local,
+            remote,
+            ..ThreadConfig::default()
+        }),
         _ => Err(ConfigError::Invalid(problems)),
     }
 }
@@ -143,37 +148,59 @@ fn remote(entry: &Value) -> Option<RemoteServer> {
         _ => return None,
     };
     let url = bounded(entry.get("url")?).filter(|url| is_http_url(url))?;
-    let header_names = match entry.get("headers") {
+    let headers = match entry.get("headers") {
         None => Vec::new(),
         Some(headers) => headers
             .as_object()
             .filter(|headers| headers.len() <= limits::ENV_VARS)?
             .iter()
-            .map(|(name, value)| {
-                bounded(value)?;
-                is_header_name(name).then(|| name.clone())
-            })
+            .map(|(name, value)| Some((header_name(name)?, header_value(value)?)))
             .collect::<Option<_>>()?,
     };
-    if let Some(auth) = entry.get("auth") {
-        let way = auth.as_object()?.get("type")?.as_str()?;
-        if !matches!(way, "oauth" | "bearer" | "api_key") {
-            return None;
-        }
-    }
-    if let Some(limit) = entry.get("timeout_ms") {
-        // By schema 30000.0 is a whole number too.
-        let limit = limit.as_f64()?;
-        if limit.fract() != 0.0 || !(1.0..=3_600_000.0).contains(&limit) {
-            return None;
-        }
-    }
     (!too_deep(entry)).then_some(RemoteServer {
         transport,
         url,
-        header_names,
+        headers,
+        auth: entry.get("auth").map_or(Some(RemoteAuth::None), auth)?,
+        timeout_ms: entry.get("timeout_ms").map_or(Some(None), timeout)?,
         disabled: flag(entry)?,
     })
+}
+
+/// Exactly one way, with a reference.
+fn auth(auth: &Value) -> Option<RemoteAuth> {
+    let auth = auth.as_object().filter(|auth| auth.len() == 1)?;
+    let (way, value) = auth.iter().next()?;
+    match way.as_str() {
+        "oauth" => CredentialId::new(value.as_str()?)
+            .ok()
+            .map(RemoteAuth::OAuth),
+        "bearer" => secret(value).map(RemoteAuth::Bearer),
+        "api_key" => {
+            let value = value.as_object().filter(|fields| fields.len() == 2)?;
+            Some(RemoteAuth::ApiKey {
+                header: header_name(value.get("header")?.as_str()?)?,
+                value: secret(value.get("value")?)?,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn secret(value: &Value) -> Option<SecretName> {
+    SecretName::of_placeholder(value.as_str()?)
+}
+
+/// By schema 30000.0 is a whole number too.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a whole number within the limits"
+)]
+#[expect(clippy::option_option, reason = "no limit is a limit that was read")]
+fn timeout(limit: &Value) -> Option<Option<u64>> {
+    let limit = limit.as_f64()?;
+    (limit.fract() == 0.0 && (1.0..=3_600_000.0).contains(&limit)).then_some(Some(limit as u64))
 }
 
 fn flag(entry: &Map<String, Value>) -> Option<bool> {
@@ -198,9 +225,17 @@ fn env_name(name: &str) -> Option<String> {
     (is_env_name(name) && name.len() <= limits::VALUE_BYTES).then(|| name.to_owned())
 }
 
-fn is_header_name(name: &str) -> bool {
+fn header_name(name: &str) -> Option<String> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+.^_`|~-".contains(&b);
-    !name.is_empty() && name.len() <= limits::VALUE_BYTES && name.bytes().all(allowed)
+    let is_name =
+        !name.is_empty() && name.len() <= limits::VALUE_BYTES && name.bytes().all(allowed);
+    (is_name && !is_transport_header(name)).then(|| name.to_owned())
+}
+
+/// What a header can carry, with whole placeholders.
+fn header_value(value: &Value) -> Option<String> {
+    let allowed = |b: u8| b == b'\t' || (b' '..=b'~').contains(&b);
+    bounded(value).filter(|text| text.bytes().all(allowed) && SecretName::are_whole_in(text))
 }
 
 fn is_http_url(url: &str) -> bool {

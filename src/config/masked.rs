@@ -189,6 +189,32 @@ mod tests {
     }
 
     #[test]
+    fn references_of_a_remote_server_stay_readable_and_literal_tokens_do_not() {
+        let entry = json!({"type": "http", "url": "https://h.example/mcp",
+            "headers": {"X-Two": "v1 ${secret:ONE}:hush ${secret:TWO}", "Authorization": "Token ${secret:T}"},
+            "auth": {"api_key": {"header": "X-Key", "value": "${secret:K}"}}});
+        let (masked, count) = document(&entry).masked();
+        let mut expected = entry.clone();
+        expected["headers"]["X-Two"] = "••••${secret:ONE}••••${secret:TWO}".into();
+        assert_eq!((masked.server("x"), count), (Some(&expected), 1));
+        let mut back = masked.server("x").cloned().unwrap();
+        assert_eq!(restore_masked(&mut back, Some(&entry)), [""; 0]);
+        assert_eq!(back, entry);
+
+        for auth in [
+            json!({"bearer": "hush"}),
+            json!({"bearer": {"token": "hush"}}),
+            json!({"api_key": "hush"}),
+            json!({"api_key": {"header": "X-Key", "value": "hush"}}),
+            json!({"token": "hush", "oauth": "weather"}),
+        ] {
+            let entry = json!({"type": "http", "url": "https://h.example", "auth": auth});
+            let text = document(&entry).masked().0.to_text();
+            assert!(!text.contains("hush") && text.contains("••••"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_mask_that_nothing_is_stored_for_is_named() {
         let mut entry = json!({"command": "x", "args": ["••••"], "env": {"T": "••••"}});
         assert_eq!(restore_masked(&mut entry, None), ["args[0]", "env.T"]);

@@ -11,9 +11,11 @@ mod edit;
 mod intake;
 mod mask;
 mod masked;
+mod masker;
 mod name;
 mod parse;
 mod problem;
+mod remote;
 mod schema;
 mod schema_words;
 mod secrets;
@@ -25,16 +27,19 @@ pub use diff::{ServerDiff, unified};
 pub use document::{Document, FileKind, Files, Revision, RevisionError};
 pub use edit::{Change, Edit, EditError};
 pub use intake::{Intake, RemoteOffer, intake};
-pub use mask::{
-    Masker, is_secret_name, is_secret_value, mask_value, masked_args, masked_env, masked_url,
-};
+pub use mask::{is_secret_name, is_secret_value, mask_value, masked_args, masked_env, masked_url};
 pub use masked::restore_masked;
+pub use masker::Masker;
 pub use name::{NameError, ServerName};
 pub use parse::syntax_words;
 pub use problem::{ConfigError, Problem, SyntaxError};
+pub use remote::{
+    Approval, BadId, CredentialId, RemoteAuth, RemoteServer, RemoteTransport, SecretName,
+    is_given_for, login_elsewhere, owner_elsewhere,
+};
 pub use schema::schema_text;
 pub use server::{
-    RemoteServer, RemoteTransport, StdioServer, ThreadConfig, command_line, definition_key, visible,
+    AdminServers, Definition, StdioServer, ThreadConfig, command_line, definition_key, visible,
 };
 pub use tool_schema::{check_arguments, schema_problem};
 

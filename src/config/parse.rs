@@ -3,6 +3,8 @@
 //! Stricter than plain JSON where leniency would lose something silently: a name that stands twice in one object is a
 //! problem, and so is nesting that our own writing could not read back.
 
+mod numbers;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -62,6 +64,13 @@ pub(super) fn value(text: &str) -> Result<Value, Failure> {
         .deserialize(&mut reader)
         .and_then(|value| reader.end().map(|()| value))
         .map_err(Failure::Syntax)?;
+    if let Some((line, number)) = numbers::lost(text) {
+        let shown: String = number.chars().take(AROUND).collect();
+        problems.push(Problem::new(
+            format!("line {line}"),
+            format!("the number {shown} has more digits than can be kept; put it in quotes"),
+        ));
+    }
     if problems.is_empty() {
         Ok(value)
     } else {

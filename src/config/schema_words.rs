@@ -11,6 +11,9 @@ use super::{Problem, ServerName};
 /// Longest piece of a schema's own text (a pattern, a choice) that is repeated in a message.
 const LONGEST_QUOTE: usize = 60;
 
+/// How a bot may prove who it is.
+const WAYS: &str = "exactly one of `oauth`, `bearer` and `api_key` is expected";
+
 /// The problems behind one error of the validator.
 pub(super) fn problems_of(error: &ValidationError<'_>, root: &Value) -> Vec<Problem> {
     let place = place_of(error.instance_path().as_str(), root);
@@ -31,7 +34,11 @@ pub(super) fn problems_of(error: &ValidationError<'_>, root: &Value) -> Vec<Prob
             .iter()
             .map(|name| Problem {
                 path: joined(&place, name),
-                message: "not known here".to_owned(),
+                message: if is_ours(&place, "auth") {
+                    format!("not known here; {WAYS}")
+                } else {
+                    "not known here".to_owned()
+                },
             })
             .collect(),
         ValidationErrorKind::PropertyNames { error } => {
@@ -48,7 +55,9 @@ pub(super) fn problems_of(error: &ValidationError<'_>, root: &Value) -> Vec<Prob
         ValidationErrorKind::BacktrackLimitExceeded { .. }
         | ValidationErrorKind::RegexEngineFailure { .. }
         | ValidationErrorKind::Referencing(_) => Vec::new(),
-        kind => vec![at(words(kind, &place))],
+        kind => vec![at(about_login(kind, &place)
+            .or_else(|| about_header_value(kind, &place))
+            .map_or_else(|| words(kind, &place), str::to_owned))],
     }
 }
 
@@ -96,9 +105,70 @@ fn about_name(place: &str, name: &str, error: &ValidationError<'_>) -> String {
         return "a variable's name must not be empty or have white space, `=` or a control character in it".to_owned();
     }
     if is_ours(place, "headers") {
-        return "is not a header's name".to_owned();
+        return about_header_name(error.kind()).to_owned();
     }
     format!("the name {}", words(error.kind(), place))
+}
+
+fn about_header_name(kind: &ValidationErrorKind) -> &'static str {
+    match kind {
+        ValidationErrorKind::Not { .. } => "is set by the connection itself; leave it out",
+        _ => "is not a header's name",
+    }
+}
+
+/// The values of `headers`, in our own files.
+fn about_header_value(kind: &ValidationErrorKind, place: &str) -> Option<&'static str> {
+    if !place.starts_with("mcpServers") || is_ours(place, "url") {
+        return None;
+    }
+    if !place.contains(".headers.") && !place.contains(".headers[") {
+        return None;
+    }
+    match kind {
+        ValidationErrorKind::Pattern { .. } => Some(
+            "has a character that a header cannot carry; printable ASCII is allowed, on one line",
+        ),
+        ValidationErrorKind::Not { .. } => Some(
+            "has a `${secret:…}` that is not whole; its name has 1 to 64 letters, digits, `.`, `_` and `-`",
+        ),
+        _ => None,
+    }
+}
+
+/// What stands below `auth`, in our own files: what is no reference there may be a secret, and its place is elsewhere.
+fn about_login(kind: &ValidationErrorKind, place: &str) -> Option<&'static str> {
+    if !place.starts_with("mcpServers") {
+        return None;
+    }
+    let is_text = matches!(
+        kind,
+        ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Type { .. }
+    );
+    if is_text && (place.ends_with(".auth.bearer") || place.ends_with(".auth.api_key.value")) {
+        return Some(
+            "expected a reference like `${secret:NAME}`; secrets are kept elsewhere, and `/mcp connect` asks for them",
+        );
+    }
+    if is_text && place.ends_with(".auth.oauth") {
+        return Some(
+            "expected the id of a login, which `/mcp connect` makes; tokens are kept elsewhere",
+        );
+    }
+    if matches!(kind, ValidationErrorKind::Type { .. }) && place.ends_with(".auth.api_key") {
+        return Some(
+            "expected an object with `header` and `value`; the key itself is kept elsewhere, and `/mcp connect` asks for it",
+        );
+    }
+    if place.ends_with(".auth.api_key.header") && !matches!(kind, ValidationErrorKind::Type { .. })
+    {
+        return Some(about_header_name(kind));
+    }
+    let is_count = matches!(
+        kind,
+        ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. }
+    );
+    (is_count && is_ours(place, "auth")).then_some(WAYS)
 }
 
 /// Whether the place is this field of a server in our own files, not of some tool's arguments.

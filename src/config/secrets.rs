@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use super::SecretName;
+
 mod forms;
 mod named;
 mod names;
@@ -37,14 +39,36 @@ pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
     named::find(text, &mut found);
     forms::find(text, &mut found);
     found.retain(|span| !span.is_empty() && !is_reference(&text[span.clone()]));
-    merged(found)
+    around_placeholders(text, merged(found))
 }
 
 /// The same for what a program prints, where a secret also stands behind its name in a sentence (`password: hunter2`).
 pub(super) fn spans_in_prose(text: &str) -> Vec<Range<usize>> {
     let mut found = spans(text);
     prose::find(text, &mut found);
-    merged(found)
+    around_placeholders(text, merged(found))
+}
+
+/// What of these pieces is left without the placeholders in the text: the names of secrets stay readable, also where they
+/// stand within what is secret or look like it (`secret:` before a name with a digit).
+pub(super) fn around_placeholders(text: &str, spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
+    let placeholders = SecretName::all_in(text);
+    if placeholders.is_empty() {
+        return spans;
+    }
+    let mut parts = Vec::with_capacity(spans.len());
+    for span in spans {
+        let mut from = span.start;
+        for (place, _) in &placeholders {
+            if place.start < span.end && place.end > from {
+                parts.push(from..place.start);
+                from = place.end;
+            }
+        }
+        parts.push(from..span.end);
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
 }
 
 /// The text with these pieces masked.

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
-use super::ServerName;
 use super::mask::masked_args;
 use super::secrets::{spans, without};
+use super::{RemoteAuth, RemoteServer, ServerName};
 
 /// A server that runs here and speaks over stdin and stdout.
 ///
@@ -53,33 +53,67 @@ pub fn command_line(server: &StdioServer) -> String {
     line
 }
 
-/// A short, stable key of what a server runs (command, args, env, cwd), the same in every process; whether it is disabled
-/// does not matter. Tells nothing of the values.
-pub fn definition_key(server: &StdioServer) -> String {
-    let mut hash = Sha256::new();
-    let mut text = |text: &str| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
-    };
-    text(&server.command);
-    // Counts keep an argument from passing for a variable.
-    text(&server.args.len().to_string());
-    server.args.iter().for_each(|arg| text(arg));
-    let mut env: Vec<_> = server.env.iter().collect();
-    env.sort();
-    text(&env.len().to_string());
-    for (name, value) in env {
-        text(name);
-        text(value);
+/// A short, stable key of what a server is (command, args, env, cwd; type, address, headers, login), the same in every
+/// process; whether it is disabled and how long it may take does not matter. Tells nothing of the values.
+pub fn definition_key(server: &Definition) -> String {
+    let mut key = Key(Sha256::new());
+    match server {
+        Definition::Local(server) => key.local(server),
+        Definition::Remote(server) => key.remote(server),
     }
-    text(if server.cwd.is_some() { "cwd" } else { "" });
-    text(server.cwd.as_deref().unwrap_or_default());
-    let mut key = String::with_capacity(32);
-    for byte in &hash.finalize()[..16] {
+    let mut text = String::with_capacity(32);
+    for byte in &key.0.finalize()[..16] {
         // Writing to a string cannot fail.
-        let _ = write!(key, "{byte:02x}");
+        let _ = write!(text, "{byte:02x}");
     }
-    key
+    text
+}
+
+/// Tool caches on disk are found by it: what is hashed for a definition stays as it is.
+struct Key(Sha256);
+
+impl Key {
+    fn local(&mut self, server: &StdioServer) {
+        self.text(&server.command);
+        // Counts keep an argument from passing for a variable.
+        self.text(&server.args.len().to_string());
+        server.args.iter().for_each(|arg| self.text(arg));
+        self.pairs(&server.env);
+        self.text(if server.cwd.is_some() { "cwd" } else { "" });
+        self.text(server.cwd.as_deref().unwrap_or_default());
+    }
+
+    fn remote(&mut self, server: &RemoteServer) {
+        // No command has a NUL in it.
+        self.text("\0remote");
+        self.text(server.transport.name());
+        self.text(&server.url);
+        self.pairs(&server.headers);
+        let auth = match &server.auth {
+            RemoteAuth::None => vec!["none"],
+            RemoteAuth::OAuth(id) => vec!["oauth", id.as_str()],
+            RemoteAuth::Bearer(name) => vec!["bearer", name.as_str()],
+            RemoteAuth::ApiKey { header, value } => vec!["api_key", header, value.as_str()],
+        };
+        for text in auth {
+            self.text(text);
+        }
+    }
+
+    fn pairs(&mut self, pairs: &[(String, String)]) {
+        let mut pairs: Vec<_> = pairs.iter().collect();
+        pairs.sort();
+        self.text(&pairs.len().to_string());
+        for (name, value) in pairs {
+            self.text(name);
+            self.text(value);
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.0.update((text.len() as u64).to_le_bytes());
+        self.0.update(text);
+    }
 }
 
 /// The text with characters written out that cannot be seen (line ends, zero-width, bidirectional), so that nothing in it
@@ -114,49 +148,65 @@ fn is_hidden(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// How a remote server is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RemoteTransport {
-    /// Streamable HTTP.
-    Http,
-    /// HTTP+SSE of MCP 2024-11-05.
-    Sse,
+/// Any server.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Definition {
+    /// It runs here.
+    Local(StdioServer),
+    /// It is reached over the network.
+    Remote(RemoteServer),
 }
 
-/// A server reached over the network; read, checked and shown.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct RemoteServer {
-    /// How.
-    pub transport: RemoteTransport,
-    /// Where.
-    pub url: String,
-    /// Names of the headers it is sent; their values may be secret and are not kept here.
-    pub header_names: Vec<String>,
-    /// It is kept but not connected.
-    pub disabled: bool,
+impl Definition {
+    /// Whether it is kept but not run.
+    pub fn is_disabled(&self) -> bool {
+        match self {
+            Self::Local(server) => server.disabled,
+            Self::Remote(server) => server.disabled,
+        }
+    }
 }
 
-/// Both files, checked, in their order.
+/// Which of the operator's servers (`data/admin/`) threads are offered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum AdminServers {
+    /// None of them.
+    #[default]
+    None,
+    /// All of them.
+    All,
+    /// These.
+    Listed(Vec<ServerName>),
+}
+
+impl AdminServers {
+    /// Whether a server of this name is offered.
+    pub fn offers(&self, name: &ServerName) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Listed(names) => names.contains(name),
+        }
+    }
+}
+
+/// What a thread has: both files, checked, in their order, and what the operator offers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ThreadConfig {
     /// Servers that run here.
     pub local: Vec<(ServerName, StdioServer)>,
     /// Servers reached over the network.
     pub remote: Vec<(ServerName, RemoteServer)>,
+    /// The operator's servers, without those whose names the thread took itself.
+    pub admin: Vec<(ServerName, Definition)>,
+    /// The operator's servers that the thread's own ones of the same name hide.
+    pub hidden: Vec<ServerName>,
 }
 
 impl std::fmt::Debug for StdioServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("StdioServer")
             .field("command", &self.command)
-            .finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for RemoteServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RemoteServer")
-            .field("url", &without(&self.url, &spans(&self.url)))
             .finish_non_exhaustive()
     }
 }

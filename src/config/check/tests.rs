@@ -104,6 +104,73 @@ fn invalid_examples_are_told_with_their_places() {
 }
 
 #[test]
+fn every_header_of_the_transport_is_refused_in_any_letters() {
+    for name in super::super::remote::TRANSPORT_HEADERS {
+        for name in [
+            name.to_owned(),
+            name.to_ascii_uppercase(),
+            name.to_ascii_lowercase(),
+        ] {
+            let headers = json!({name.clone(): "x"});
+            let remote = json!({"mcpServers": {"r": {"type": "http", "url": "https://r.example", "headers": headers}}});
+            assert!(
+                !valid_by_schema(FileKind::Remote, remote.as_object().unwrap()),
+                "{name}"
+            );
+            let problem = format!(
+                "`mcp_remote.json: mcpServers.r.headers.{name}`: is set by the connection itself; leave it out"
+            );
+            assert_eq!(told(files(&json!({}), &remote).check()), [problem]);
+        }
+    }
+}
+
+#[test]
+fn a_remote_entry_is_read_whole() {
+    let entry = |auth: Value| {
+        json!({"mcpServers": {"r": {"type": "http", "url": "https://r.example", "auth": auth, "timeout_ms": 3e4,
+            "headers": {"X-B": "${secret:B}", "X-A": ""}, "disabled": true}}})
+    };
+    let name = |text| SecretName::new(text).unwrap();
+    let key = RemoteAuth::ApiKey {
+        header: "X-Key".to_owned(),
+        value: name("K.1"),
+    };
+    for (auth, expected, secrets) in [
+        (
+            json!({"oauth": "w-1_x"}),
+            RemoteAuth::OAuth(CredentialId::new("w-1_x").unwrap()),
+            &["B"][..],
+        ),
+        (
+            json!({"bearer": "${secret:A}"}),
+            RemoteAuth::Bearer(name("A")),
+            &["A", "B"],
+        ),
+        (
+            json!({"api_key": {"value": "${secret:K.1}", "header": "X-Key"}}),
+            key,
+            &["B", "K.1"],
+        ),
+    ] {
+        let config = files(&json!({}), &entry(auth)).check().unwrap();
+        let server = &config.remote[0].1;
+        assert_eq!(server.auth, expected);
+        assert_eq!((server.timeout_ms, server.disabled), (Some(30_000), true));
+        assert_eq!(
+            server.headers[0],
+            ("X-B".to_owned(), "${secret:B}".to_owned())
+        );
+        let named: Vec<String> = server
+            .secret_names()
+            .into_iter()
+            .map(String::from)
+            .collect();
+        assert_eq!(named, secrets);
+    }
+}
+
+#[test]
 fn the_file_to_blame_is_named() {
     let (good, bad) = (json!({}), json!({"mcpServers": {"a b": {}}}));
     for (local, remote, expected) in [
@@ -140,7 +207,7 @@ fn checked_servers_keep_values_and_order() {
     );
     assert!(config.local[1].1.disabled);
     assert_eq!(config.remote[0].1.transport, RemoteTransport::Sse);
-    assert_eq!(config.remote[0].1.header_names, ["H"]);
+    assert_eq!(config.remote[0].1.headers[0].0, "H");
 }
 
 #[test]
@@ -261,6 +328,36 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
+fn any_auth() -> impl Strategy<Value = Value> {
+    let text = "[a-z]{1,3}|\\$\\{secret:[a-z. -]{0,3}\\}?|[a-z/]{0,2}";
+    let header = prop_oneof![Just("Host".to_owned()), "[A-Z ]{0,3}".prop_map(|text| text)];
+    let field = prop_oneof![Just("header"), Just("value"), Just("key")];
+    let key = prop_oneof![
+        8 => (header, text).prop_map(|(header, value)| json!({"header": header, "value": value})),
+        1 => prop::collection::btree_map(field, text, 0..3).prop_map(|fields| json!(fields)),
+    ];
+    let way = prop_oneof![
+        4 => ("oauth|bearer|type", text).prop_map(|(way, value)| (way, json!(value))),
+        2 => key.prop_map(|value| ("api_key".to_owned(), value)),
+    ];
+    prop_oneof![
+        6 => way.clone().prop_map(|way| json!({way.0: way.1})),
+        1 => prop::collection::vec(way, 0..3)
+            .prop_map(|ways| Value::Object(ways.into_iter().collect())),
+    ]
+}
+
+fn any_headers() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        4 => "[A-Z-]{1,3}".prop_map(|name| name),
+        1 => prop::sample::select(&super::super::remote::TRANSPORT_HEADERS[..])
+            .prop_map(str::to_ascii_lowercase),
+        1 => Just("x\u{212a}eep-alive".to_owned()),
+    ];
+    let value = "[a-z]{0,3}|(\\$\\{secret:[a-z ]{0,2}\\}?){0,2}|[\\t ~\u{e4}\r\u{7f}]{0,2}";
+    prop::collection::btree_map(name, value, 0..3).prop_map(|all| json!(all))
+}
+
 fn any_entry() -> impl Strategy<Value = Value> {
     let texts = prop::collection::vec("[a-z ]{0,4}", 0..3).prop_map(|all| json!(all));
     let map =
@@ -277,12 +374,12 @@ fn any_entry() -> impl Strategy<Value = Value> {
         )),
         prop::option::weighted(0.8, good("[a-z]{1,4}".prop_map(Value::from).boxed())),
         prop::option::of(good(texts.boxed())),
-        prop::option::of(good(map.clone().boxed())),
+        prop::option::of(good(map.boxed())),
         prop::option::of(good("/[a-z]{0,3}".prop_map(Value::from).boxed())),
         prop::option::of(good(any::<bool>().prop_map(Value::from).boxed())),
         prop::option::weighted(0.6, good(Just(json!("https://a.example")).boxed())),
-        prop::option::of(good(map.boxed())),
-        prop::option::of(good(Just(json!({"type": "bearer"})).boxed())),
+        prop::option::of(good(any_headers().boxed())),
+        prop::option::of(good(any_auth().boxed())),
         prop::option::of(good((1..9000).prop_map(Value::from).boxed())),
     );
     fields.prop_map(

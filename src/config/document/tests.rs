@@ -182,3 +182,16 @@ proptest! {
         let _ = told(text.as_bytes());
     }
 }
+
+#[test]
+fn a_number_that_would_come_back_as_another_is_refused_with_its_line() {
+    let text = "{\"mcpServers\": {\"a\": {\"command\": \"a\",\n\"x\": 123456789012345678901}}}";
+    let ConfigError::Invalid(problems) = Document::parse(text.as_bytes()).unwrap_err() else {
+        panic!("it is a problem of its own");
+    };
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(problem.path, "line 2");
+    assert!(problem.message.contains("123456789012345678901"));
+}

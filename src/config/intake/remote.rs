@@ -107,8 +107,30 @@ pub(super) fn offer(
     }
     Ok(RemoteOffer {
         name: name.to_owned(),
-        connect: format!("/mcp connect {name} {public}"),
+        connect: format!("/mcp connect {name} {public}{}", way(entry)),
     })
+}
+
+/// The way of login of our own form, as the command says it.
+fn way(entry: &Map<String, Value>) -> String {
+    let auth = |way: &str| entry.get("auth").and_then(|auth| auth.get(way));
+    if auth("oauth").is_some() {
+        return " --oauth".to_owned();
+    }
+    if auth("bearer").is_some() {
+        return " --bearer".to_owned();
+    }
+    let header = auth("api_key").and_then(|key| key.get("header")?.as_str());
+    let is_word = |header: &&str| {
+        let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        (1..=100).contains(&header.len())
+            && header.bytes().all(allowed)
+            && !header.starts_with('-')
+            && !is_secret_value(header)
+    };
+    header
+        .filter(is_word)
+        .map_or_else(String::new, |header| format!(" --api-key {header}"))
 }
 
 /// The address without a login and without query values that look secret.

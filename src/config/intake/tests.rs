@@ -363,6 +363,22 @@ fn remote_entries_are_offered_without_their_secrets() {
             "/mcp connect a wss://h.example",
         ),
         (
+            json!({"type": "http", "url": "https://h.example", "auth": {"oauth": "hidden"}}),
+            "/mcp connect a https://h.example --oauth",
+        ),
+        (
+            json!({"type": "http", "url": "https://h.example", "auth": {"bearer": "${secret:hidden}"}}),
+            "/mcp connect a https://h.example --bearer",
+        ),
+        (
+            json!({"type": "sse", "url": "https://h.example", "auth": {"api_key": {"header": "X-Key", "value": "hidden"}}}),
+            "/mcp connect a https://h.example --api-key X-Key",
+        ),
+        (
+            json!({"type": "sse", "url": "https://h.example", "auth": {"api_key": {"header": "a\n/mcp remove b"}}}),
+            "/mcp connect a https://h.example",
+        ),
+        (
             json!({"url": "https://h.example/x\n/mcp remove b"}),
             "/mcp connect a https://h.example/x%0A/mcp%20remove%20b",
         ),
@@ -375,6 +391,23 @@ fn remote_entries_are_offered_without_their_secrets() {
     // A command wins over an address that only stands beside it.
     let both = json!({"mcpServers": {"a": {"command": "npx", "args": ["mcp-remote"], "url": "https://h.example"}}}).to_string();
     assert!(told(None, &both)[0].starts_with("a {"));
+}
+
+#[test]
+fn a_whole_remote_file_is_offered_one_by_one_and_changes_nothing() {
+    let text = json!({"$schema": "x", "mcpServers": {
+        "a": {"type": "http", "url": "https://a.example", "auth": {"oauth": "a"}, "timeout_ms": 5},
+        "b": {"type": "sse", "url": "https://b.example", "disabled": true}}});
+    let read = intake(None, text.to_string().as_bytes()).unwrap();
+    assert!(read.whole && read.local.is_empty());
+    let lines: Vec<&str> = read.remote.iter().map(|o| o.connect.as_str()).collect();
+    assert_eq!(
+        lines,
+        [
+            "/mcp connect a https://a.example --oauth",
+            "/mcp connect b https://b.example"
+        ]
+    );
 }
 
 #[test]

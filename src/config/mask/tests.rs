@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::super::Masker;
 use super::super::StdioServer;
 use super::super::command_line;
 use super::*;
@@ -181,6 +182,44 @@ fn command_lines_are_shown_with_secrets_masked() {
         };
         assert_eq!(command_line(&server), expected);
     }
+}
+
+#[test]
+fn a_placeholder_is_never_masked() {
+    for name in ["HUB_TOKEN", "HUB_TOKEN_2", "hub-2.key_12345678"] {
+        let placeholder = format!("${{secret:{name}}}");
+        for entry in [
+            json!({"auth": {"bearer": placeholder}}),
+            json!({"auth": {"api_key": {"header": "X-Key", "value": placeholder}}}),
+            json!({"headers": {"X-Key": placeholder, "Authorization": format!("Bearer {placeholder}")}}),
+            json!({"url": format!("https://h.example/{placeholder}?team=1")}),
+            json!({"args": ["--token", placeholder]}),
+            json!({"env": {"A_TOKEN": placeholder, "A": placeholder}}),
+        ] {
+            assert_eq!(masked_json(None, &entry), entry, "{name}");
+        }
+        // What stands beside it is.
+        assert_eq!(
+            masked_json(
+                None,
+                &json!({"headers": {"X-Key": format!("abc {placeholder}def")}})
+            ),
+            json!({"headers": {"X-Key": format!("••••{placeholder}••••")}})
+        );
+        assert_eq!(
+            masked_json(
+                None,
+                &json!({"args": ["--token", format!("abc-{placeholder}")]})
+            ),
+            json!({"args": ["--token", format!("••••{placeholder}")]})
+        );
+        let said = format!("token {placeholder} password: hunter2");
+        let shown = format!("token {placeholder} password: ••••");
+        assert_eq!(Masker::default().mask(&said), shown);
+    }
+    // What only begins like one is no placeholder.
+    let value = "${secret:HUBTOKEN12345678";
+    assert!(is_secret_value(value), "{value}");
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use super::super::{CredentialId, RemoteTransport, SecretName};
 use super::*;
 
 fn server(command: &str, args: &[&str], env: &[(&str, &str)], cwd: Option<&str>) -> StdioServer {
@@ -11,6 +12,10 @@ fn server(command: &str, args: &[&str], env: &[(&str, &str)], cwd: Option<&str>)
         cwd: cwd.map(str::to_owned),
         disabled: false,
     }
+}
+
+fn key(server: &StdioServer) -> String {
+    definition_key(&Definition::Local(server.clone()))
 }
 
 #[test]
@@ -27,17 +32,56 @@ fn keys_tell_definitions_apart() {
     ];
     for (at, one) in all.iter().enumerate() {
         for other in &all[at + 1..] {
-            assert_ne!(definition_key(one), definition_key(other));
+            assert_ne!(key(one), key(other));
         }
     }
     let mut disabled = all[0].clone();
     disabled.disabled = true;
-    assert_eq!(definition_key(&all[0]), definition_key(&disabled));
+    assert_eq!(key(&all[0]), key(&disabled));
     // Kept on disk by the tool cache: it must not change from version to version.
     assert_eq!(
-        definition_key(&server("npx", &["-y", "x"], &[("A", "1")], Some("/d"))),
+        key(&server("npx", &["-y", "x"], &[("A", "1")], Some("/d"))),
         "19d10bdbad07375a6c7fb284bdbc1e66"
     );
+}
+
+#[test]
+fn keys_tell_remote_definitions_apart() {
+    let base = RemoteServer {
+        transport: RemoteTransport::Http,
+        url: "https://a.example".to_owned(),
+        headers: Vec::new(),
+        auth: RemoteAuth::None,
+        timeout_ms: None,
+        disabled: false,
+    };
+    let secret = || SecretName::new("a").unwrap();
+    let with = |change: &dyn Fn(&mut RemoteServer)| {
+        let mut server = base.clone();
+        change(&mut server);
+        definition_key(&Definition::Remote(server))
+    };
+    let mut all = vec![
+        with(&|_| ()),
+        with(&|s| s.transport = RemoteTransport::Sse),
+        with(&|s| s.url.push('/')),
+        with(&|s| s.headers.push(("A".to_owned(), "b".to_owned()))),
+        with(&|s| s.auth = RemoteAuth::Bearer(secret())),
+        with(&|s| s.auth = RemoteAuth::OAuth(CredentialId::new("a").unwrap())),
+        with(&|s| {
+            s.auth = RemoteAuth::ApiKey {
+                header: "A".to_owned(),
+                value: secret(),
+            };
+        }),
+        key(&server("https://a.example", &[], &[], None)),
+    ];
+    let unchanged = with(&|s| (s.disabled, s.timeout_ms) = (true, Some(1)));
+    assert_eq!(unchanged, all[0]);
+    let count = all.len();
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), count);
 }
 
 #[test]
@@ -53,7 +97,9 @@ fn debug_shows_no_values() {
     let remote = RemoteServer {
         transport: RemoteTransport::Http,
         url: "https://u:hidden@h.example/?key=hidden".to_owned(),
-        header_names: Vec::new(),
+        headers: Vec::new(),
+        auth: RemoteAuth::None,
+        timeout_ms: None,
         disabled: false,
     };
     assert!(!format!("{remote:?}").contains("hidden"));
