@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::atomic::{self, Durability, Staged};
-use super::history::{self, HistoryEntry, Intent, Line, Log, Noted, Sums, Write, sum};
+use super::history::{self, HistoryEntry, Intent, Line, Log, Noted, Sum, Sums, Write, sum};
 use super::{CommitError, RawFiles, Store, StoreError, folder::Folder, repair};
 use crate::config::{Document, FileKind, Files, Revision, limits};
 use crate::thread::ThreadId;
@@ -45,27 +45,11 @@ pub(super) fn commit(
     log.compact(disk, &state)?;
 
     let mut after = old.clone();
-    let mut staged = Vec::new();
-    let mut writes = Vec::new();
-    for (file, text) in texts {
-        let written = Staged::write(disk, &users, file.file_name(), &text, Durability::Power)?;
-        writes.push(Write {
-            file,
-            temporary: written.temporary().to_owned(),
-            before: sum(old.get(file)),
-            after: sum(Some(&text)),
-            repairs: false,
-        });
-        staged.push(written);
-        after.set(file, text);
-    }
+    let texts = texts
+        .into_iter()
+        .map(|(file, text)| (file, sum(old.get(file)), text));
     let id = entry.id.clone();
-    let intent = Intent {
-        entry,
-        writes,
-        after: Sums::of(&after),
-    };
-    history::append(disk, &state, &Line::Intent(Box::new(intent)))?;
+    let (staged, _) = stage(store, (&users, &state), texts, &mut after, entry, false)?;
 
     if let Err(error) = place(store, &users, staged) {
         let restored = restore(store, &users, &old);
@@ -230,7 +214,53 @@ pub(super) fn sum_of(users: &Folder, name: &str) -> Option<history::Sum> {
 pub(super) fn sweep(users: &Folder, state: &Folder) -> Result<(), StoreError> {
     atomic::sweep(users, Duration::ZERO)?;
     atomic::sweep(state, Duration::ZERO)?;
+    super::kept::sweep(state)?;
     super::tools::sweep(state)
+}
+
+/// Puts new texts beside their files, and appends the intent that names them. Each comes with the sum of what it replaces;
+/// `after` becomes what the files are then.
+pub(super) fn stage<'a>(
+    store: &'a Store,
+    (users, state): (&'a Folder, &Folder),
+    texts: impl IntoIterator<Item = (FileKind, Sum, Vec<u8>)>,
+    after: &mut RawFiles,
+    entry: HistoryEntry,
+    repairs: bool,
+) -> Result<(Vec<Staged<'a>>, Vec<Write>), StoreError> {
+    let disk = &store.root.disk;
+    let (mut staged, mut writes) = (Vec::new(), Vec::new());
+    for (file, before, text) in texts {
+        let written = Staged::write(disk, users, file.file_name(), &text, Durability::Power)?;
+        writes.push(Write {
+            file,
+            temporary: written.temporary().to_owned(),
+            before,
+            after: sum(Some(&text)),
+            repairs,
+        });
+        staged.push(written);
+        after.set(file, text);
+    }
+    let intent = Intent {
+        entry,
+        writes: writes.clone(),
+        after: Sums::of(after),
+    };
+    history::append(disk, state, &Line::Intent(Box::new(intent)))?;
+    Ok((staged, writes))
+}
+
+/// A file's new text, if it is within the limit.
+pub(super) fn text_of(users: &Folder, new: &Files, file: FileKind) -> Result<Vec<u8>, StoreError> {
+    let text = new.get(file).to_text().into_bytes();
+    if text.len() > limits::FILE_BYTES {
+        return Err(StoreError::TooLarge {
+            path: users.path_of(file.file_name()),
+            bytes: text.len() as u64,
+        });
+    }
+    Ok(text)
 }
 
 /// The texts that differ from what is on disk. A file whose meaning does not change keeps its author's layout, and one
@@ -243,17 +273,10 @@ fn changed_texts(
     let mut texts = Vec::new();
     for file in BOTH {
         let before = Document::parse(old.get(file).unwrap_or_default());
-        let text = new.get(file).to_text();
-        if before.is_ok_and(|before| before.to_text() == text) {
+        if before.is_ok_and(|before| before.to_text() == new.get(file).to_text()) {
             continue;
         }
-        if text.len() > limits::FILE_BYTES {
-            return Err(StoreError::TooLarge {
-                path: users.path_of(file.file_name()),
-                bytes: text.len() as u64,
-            });
-        }
-        texts.push((file, text.into_bytes()));
+        texts.push((file, text_of(users, new, file)?));
     }
     Ok(texts)
 }

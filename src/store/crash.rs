@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::lock::Lock;
 use super::tests::{THREAD, entry, files};
-use super::{Store, StoreError, lock};
-use crate::config::{Document, Files};
+use super::{Shelf, Store, StoreError, lock};
+use crate::config::{CredentialId, Document, Files, SecretName};
+use crate::secret::Secret;
 
 /// Names the data folder and makes this test binary the child.
 const FOLDER: &str = "SWITCHBOARD_TEST_CRASH_FOLDER";
@@ -38,6 +39,38 @@ fn writer() {
         writeln!(out, "acknowledged {nth}").unwrap();
         out.flush().unwrap();
     }
+}
+
+/// The child of the third test below: keeps a secret, an agreement, a rotated token and a login of each number.
+#[test]
+fn keeper() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let store = Store::open(Path::new(&folder)).unwrap();
+    let mut nth = kept_token(&store).unwrap_or_default();
+    loop {
+        nth += 1;
+        let value = serde_json::json!({ "refresh_token": nth.to_string().repeat(200), "nth": nth });
+        let id = CredentialId::new("rotated").unwrap();
+        store.keep_credential(THREAD, &id, Some(&value)).unwrap();
+        let name = |text: &str| SecretName::new(text).unwrap();
+        let secret = || Some(Secret::from(nth.to_string()));
+        let both = [(name("one"), secret()), (name("two"), secret())];
+        store.keep_secrets(THREAD, &both).unwrap();
+        store.shelve(Shelf::Logins, "login", Some(&value)).unwrap();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "acknowledged {nth}").unwrap();
+        out.flush().unwrap();
+    }
+}
+
+fn kept_token(store: &Store) -> Option<u64> {
+    let id = CredentialId::new("rotated").unwrap();
+    let value = store.credential(THREAD, &id).unwrap()?;
+    let nth = value["nth"].as_u64().unwrap();
+    assert_eq!(value["refresh_token"], nth.to_string().repeat(200));
+    Some(nth)
 }
 
 /// The child of the second test below.
@@ -138,6 +171,43 @@ fn nothing_acknowledged_is_lost_and_nothing_is_half_written_by_a_kill() {
     }
     // How many commits the kills hit is chance; it is shown where the test fails elsewhere.
     tracing::debug!(cut_short, "The kills were survived.");
+}
+
+#[test]
+fn no_rotated_token_is_lost_or_half_written_by_a_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..ROUNDS / 2 {
+        let mut keeper = child("keeper", dir.path());
+        let mut lines = BufReader::new(keeper.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let first = lines.by_ref().find_map(|line| acknowledged(&line));
+        let random = getrandom::u64().unwrap();
+        std::thread::sleep(Duration::from_micros(random % 4000));
+        keeper.kill().unwrap();
+        keeper.wait().unwrap();
+        let last = lines
+            .filter_map(|line| acknowledged(&line))
+            .last()
+            .or(first);
+        let last = last.unwrap_or_else(|| panic!("round {round}: the keeper kept nothing"));
+
+        let store = Store::open(dir.path()).unwrap();
+        let fits = |nth: u64| assert!(nth == last || nth == last + 1, "round {round}: {nth}");
+        fits(kept_token(&store).unwrap());
+        let secret = |name: &str| store.secret(THREAD, &SecretName::new(name).unwrap());
+        let (one, two) = (secret("one").unwrap(), secret("two").unwrap());
+        assert_eq!(one, two, "round {round}");
+        fits(one.unwrap().expose().parse().unwrap());
+        let login = store.shelved(Shelf::Logins, "login").unwrap().unwrap();
+        fits(login["nth"].as_u64().unwrap());
+    }
+    // What the last kill left beside the files goes with the next write.
+    let store = Store::open(dir.path()).unwrap();
+    let id = CredentialId::new("rotated").unwrap();
+    store.keep_credential(THREAD, &id, None).unwrap();
+    let left = std::fs::read_dir(dir.path().join("state/tg5/credentials"));
+    assert_eq!(left.unwrap().count(), 0);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn has_files(users: &Folder, thread: &str) -> Result<bool, StoreError> {
     Ok(false)
 }
 
-/// Removes what the new id gathered before its files came (a proposal, a cache). A history is never removed: then both
+/// Removes what the new id gathered before its files came (a proposal, a cache, a login). A history is never removed: then both
 /// ids have one, and it answers `false`.
 fn clear_state(store: &Store, thread: &str) -> Result<bool, StoreError> {
     let Some(state) = store.part(STATE)?.child(thread)? else {
@@ -169,8 +169,9 @@ fn clear_state(store: &Store, thread: &str) -> Result<bool, StoreError> {
         return Ok(false);
     }
     super::tools::remove_all(&state)?;
-    for name in names.iter().filter(|name| *name != "tools") {
-        state.remove(name)?;
+    super::kept::remove_all(&state)?;
+    for name in state.names()? {
+        state.remove(&name)?;
     }
     Ok(true)
 }

@@ -15,6 +15,7 @@ mod crash;
 mod folder;
 mod good;
 mod history;
+mod kept;
 mod lock;
 mod migrate;
 mod pending;
@@ -33,6 +34,7 @@ use atomic::Disk;
 use folder::Folder;
 
 pub use history::{HistoryEntry, Origin};
+pub use kept::Shelf;
 pub use stamp::Stamp;
 
 /// Where the bot keeps everything. Cheap to clone.

@@ -8,9 +8,9 @@
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
-use super::atomic::{self, Durability, Staged};
+use super::atomic::{self, Staged};
 use super::commit::{self, BOTH};
-use super::history::{self, HistoryEntry, Intent, Line, Sums, Write, sum};
+use super::history::{HistoryEntry, Line, Write};
 use super::{CommitError, RawFiles, Store, StoreError, aside, folder::Folder};
 use crate::config::{Document, FileKind, Files, Revision, limits};
 use crate::thread::ThreadId;
@@ -41,32 +41,8 @@ pub(super) fn replace(
     }
     log.compact(disk, &state)?;
 
-    let (mut staged, mut writes) = (Vec::new(), Vec::new());
-    for file in broken {
-        let text = new.get(file).to_text().into_bytes();
-        if text.len() > limits::FILE_BYTES {
-            let path = users.path_of(file.file_name());
-            let bytes = text.len() as u64;
-            return Err(StoreError::TooLarge { path, bytes }.into());
-        }
-        let written = Staged::write(disk, &users, file.file_name(), &text, Durability::Power)?;
-        writes.push(Write {
-            file,
-            temporary: written.temporary().to_owned(),
-            before: commit::sum_of(&users, file.file_name()).flatten(),
-            after: sum(Some(&text)),
-            repairs: true,
-        });
-        staged.push(written);
-        after.set(file, text);
-    }
     let id = entry.id.clone();
-    let intent = Intent {
-        entry,
-        writes: writes.clone(),
-        after: Sums::of(&after),
-    };
-    history::append(disk, &state, &Line::Intent(Box::new(intent)))?;
+    let (staged, writes) = stage(store, (&users, &state), (broken, new), &mut after, entry)?;
 
     for (nth, write) in writes.iter().enumerate() {
         if let Err(error) = swap(store, &users, &state, &write.temporary, write.file) {
@@ -84,6 +60,22 @@ pub(super) fn replace(
     atomic::sync(disk, &state)?;
     commit::mark(store, &state, &Line::Done(id));
     Ok(after.revision())
+}
+
+/// Puts the new texts of these files beside them, and the intent to exchange them into the history.
+fn stage<'a>(
+    store: &'a Store,
+    folders: (&'a Folder, &Folder),
+    (broken, new): (Vec<FileKind>, &Files),
+    after: &mut RawFiles,
+    entry: HistoryEntry,
+) -> Result<(Vec<Staged<'a>>, Vec<Write>), StoreError> {
+    let mut texts = Vec::new();
+    for file in broken {
+        let before = commit::sum_of(folders.0, file.file_name()).flatten();
+        texts.push((file, before, commit::text_of(folders.0, new, file)?));
+    }
+    commit::stage(store, folders, texts, after, entry, true)
 }
 
 /// The files that no thread could run with.

@@ -24,13 +24,13 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap();
         Self { dir, store }
     }
 
-    fn path(&self, path: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, path: &str) -> std::path::PathBuf {
         self.dir.path().join(path)
     }
 
@@ -42,7 +42,7 @@ impl Scene {
         self.store.load(THREAD).unwrap().0.revision()
     }
 
-    fn commit(&self, id: &str, files: &Files) -> Result<Revision, CommitError> {
+    pub(super) fn commit(&self, id: &str, files: &Files) -> Result<Revision, CommitError> {
         self.store.commit(THREAD, self.revision(), files, entry(id))
     }
 

@@ -115,30 +115,17 @@ fn a_crash_at_any_step_leaves_a_file_and_a_true_history() {
             {
                 let (state, _lock) = store.lock(THREAD).unwrap();
                 let users = store.users(THREAD).unwrap().unwrap();
-                let disk = &store.root.disk;
-                let mut writes = Vec::new();
+                let folders = (&users, &state);
                 let mut after = RawFiles::default();
-                for file in BOTH {
-                    let text = new.get(file).to_text().into_bytes();
-                    let staged =
-                        Staged::write(disk, &users, file.file_name(), &text, Durability::Power);
-                    let staged = staged.unwrap();
-                    writes.push(Write {
-                        file,
-                        temporary: staged.temporary().to_owned(),
-                        before: commit::sum_of(&users, file.file_name()).flatten(),
-                        after: sum(Some(&text)),
-                        repairs: true,
-                    });
-                    staged.leave();
-                    after.set(file, text);
-                }
-                let intent = Intent {
-                    entry: entry("a"),
-                    writes: writes.clone(),
-                    after: Sums::of(&after),
-                };
-                history::append(disk, &state, &Line::Intent(Box::new(intent))).unwrap();
+                let (staged, writes) = stage(
+                    &store,
+                    folders,
+                    (BOTH.to_vec(), &new),
+                    &mut after,
+                    entry("a"),
+                )
+                .unwrap();
+                staged.into_iter().for_each(Staged::leave);
                 let (temporary, name) = (writes[0].temporary.as_str(), "mcp.json");
                 match stop {
                     "exchange" => {
