@@ -1,7 +1,7 @@
-//! notify on the folders of loaded threads: tells which thread's files were written, and reads nothing.
+//! notify on the folders of loaded threads and on the operator's: tells whose files were written, and reads nothing.
 //!
 //! Watches folders, not files (a rename replaces a file's inode). "Moved to" and "closed after write" both mean a
-//! finished write, so there is no wait. Overflow of the queue reports every watched thread. A folder that is deleted or
+//! finished write, so there is no wait. Overflow of the queue reports every watched folder. A folder that is deleted or
 //! moved away is reported too, and is not watched any more.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -25,7 +25,22 @@ pub struct Watch {
     cap: usize,
 }
 
-/// The threads whose files were written, each once until it is taken.
+/// Whose folder is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Watched {
+    /// A thread's.
+    Thread(ThreadId),
+    /// The operator's.
+    Admin,
+}
+
+impl From<ThreadId> for Watched {
+    fn from(thread: ThreadId) -> Self {
+        Self::Thread(thread)
+    }
+}
+
+/// Those whose files were written, each once until it is taken.
 #[derive(Debug)]
 pub struct Written {
     shared: Arc<Shared>,
@@ -52,18 +67,18 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    by_folder: HashMap<PathBuf, ThreadId>,
-    by_thread: HashMap<ThreadId, PathBuf>,
-    /// Threads whose folder is gone, or is another one now; the watcher may still hold the old one.
-    lost: HashSet<ThreadId>,
+    by_folder: HashMap<PathBuf, Watched>,
+    by_whose: HashMap<Watched, PathBuf>,
+    /// Those whose folder is gone, or is another one now; the watcher may still hold the old one.
+    lost: HashSet<Watched>,
     /// Written and not yet taken: in order, and each once.
-    queue: VecDeque<ThreadId>,
-    queued: HashSet<ThreadId>,
+    queue: VecDeque<Watched>,
+    queued: HashSet<Watched>,
 }
 
 impl Watch {
-    /// Starts the watcher; written threads come through the receiver, coalesced while nobody takes them. `cap` bounds the
-    /// number of folders watched.
+    /// Starts the watcher; whose files were written comes through the receiver, coalesced while nobody takes it. `cap`
+    /// bounds the number of threads' folders watched; the operator's has its place beside them.
     pub fn start(cap: usize) -> Result<(Self, Written), WatchError> {
         let shared = Arc::new(Shared::default());
         let handler = Arc::clone(&shared);
@@ -80,8 +95,9 @@ impl Watch {
         Ok((watch, written))
     }
 
-    /// Watches a thread's folder; twice is once, and a folder that was lost is watched anew.
-    pub fn add(&self, thread: ThreadId, folder: &Path) -> Result<(), WatchError> {
+    /// Watches a folder; twice is once, and a folder that was lost is watched anew.
+    pub fn add(&self, whose: impl Into<Watched>, folder: &Path) -> Result<(), WatchError> {
+        let whose = whose.into();
         // Held throughout, so that two callers cannot undo each other's work.
         let mut watcher = lock(&self.watcher);
         let Some(watcher) = watcher.as_mut() else {
@@ -89,17 +105,17 @@ impl Watch {
         };
         let before = {
             let mut state = self.shared.state();
-            let known = state.by_thread.get(&thread).map(PathBuf::as_path);
-            if known == Some(folder) && !state.lost.contains(&thread) {
+            let known = state.by_whose.get(&whose).map(PathBuf::as_path);
+            if known == Some(folder) && !state.lost.contains(&whose) {
                 return Ok(());
             }
-            let before = state.forget(thread);
-            if state.by_thread.len() >= self.cap {
+            let before = state.forget(whose);
+            if whose != Watched::Admin && state.threads() >= self.cap {
                 let full = notify::Error::new(notify::ErrorKind::MaxFilesWatch);
                 return Err(WatchError::new(folder, full));
             }
-            state.by_folder.insert(folder.to_owned(), thread);
-            state.by_thread.insert(thread, folder.to_owned());
+            state.by_folder.insert(folder.to_owned(), whose);
+            state.by_whose.insert(whose, folder.to_owned());
             before
         };
         if let Some(before) = before {
@@ -109,21 +125,23 @@ impl Watch {
         watcher
             .watch(folder, RecursiveMode::NonRecursive)
             .map_err(|source| {
-                self.shared.state().forget(thread);
+                self.shared.state().forget(whose);
                 WatchError::new(folder, source)
             })
     }
 
-    /// Whether the thread's folder is watched and still where it was.
-    pub fn holds(&self, thread: ThreadId) -> bool {
+    /// Whether the folder is watched and still where it was.
+    pub fn holds(&self, whose: impl Into<Watched>) -> bool {
+        let whose = whose.into();
         let state = self.shared.state();
-        state.by_thread.contains_key(&thread) && !state.lost.contains(&thread)
+        state.by_whose.contains_key(&whose) && !state.lost.contains(&whose)
     }
 
     /// Stops watching it.
-    pub fn remove(&self, thread: ThreadId) {
+    pub fn remove(&self, whose: impl Into<Watched>) {
+        let whose = whose.into();
         let mut watcher = lock(&self.watcher);
-        let folder = self.shared.state().forget(thread);
+        let folder = self.shared.state().forget(whose);
         if let (Some(watcher), Some(folder)) = (watcher.as_mut(), folder) {
             let _ = watcher.unwatch(&folder);
         }
@@ -137,11 +155,11 @@ impl Watch {
 }
 
 impl Written {
-    /// The next thread whose files were written, or whose folder is gone. Safe to cancel.
-    pub async fn recv(&mut self) -> ThreadId {
+    /// The next whose files were written, or whose folder is gone. Safe to cancel.
+    pub async fn recv(&mut self) -> Watched {
         loop {
-            if let Some(thread) = self.shared.take() {
-                return thread;
+            if let Some(whose) = self.shared.take() {
+                return whose;
             }
             // A permit is kept for a wake-up between the look and the wait.
             self.shared.wake.notified().await;
@@ -154,11 +172,11 @@ impl Shared {
         lock(&self.state)
     }
 
-    fn take(&self) -> Option<ThreadId> {
+    fn take(&self) -> Option<Watched> {
         let mut state = self.state();
-        let thread = state.queue.pop_front()?;
-        state.queued.remove(&thread);
-        Some(thread)
+        let whose = state.queue.pop_front()?;
+        state.queued.remove(&whose);
+        Some(whose)
     }
 
     /// Called on the watcher's thread for everything that happens in the folders, so it allocates nothing for events
@@ -174,7 +192,7 @@ impl Shared {
             }
             // The watcher lost something and does not say what.
             Err(error) => {
-                tracing::warn!(%error, "The file watcher failed; every loaded thread is looked at.");
+                tracing::warn!(%error, "The file watcher failed; every watched folder is looked at.");
                 state.report_all();
             }
         }
@@ -187,11 +205,15 @@ impl Shared {
 }
 
 impl State {
+    fn threads(&self) -> usize {
+        self.by_whose.len() - usize::from(self.by_whose.contains_key(&Watched::Admin))
+    }
+
     fn judge(&mut self, kind: EventKind, path: &Path) {
-        if let Some(thread) = self.by_folder.get(path).copied() {
+        if let Some(whose) = self.by_folder.get(path).copied() {
             if is_loss(kind) {
-                self.lost.insert(thread);
-                self.report(thread);
+                self.lost.insert(whose);
+                self.report(whose);
             }
             return;
         }
@@ -201,28 +223,28 @@ impl State {
         });
         if is_ours
             && is_change(kind)
-            && let Some(thread) = path.parent().and_then(|folder| self.by_folder.get(folder))
+            && let Some(whose) = path.parent().and_then(|folder| self.by_folder.get(folder))
         {
-            self.report(*thread);
+            self.report(*whose);
         }
     }
 
-    fn report(&mut self, thread: ThreadId) {
-        if self.queued.insert(thread) {
-            self.queue.push_back(thread);
+    fn report(&mut self, whose: Watched) {
+        if self.queued.insert(whose) {
+            self.queue.push_back(whose);
         }
     }
 
     fn report_all(&mut self) {
-        let all: Vec<ThreadId> = self.by_thread.keys().copied().collect();
-        for thread in all {
-            self.report(thread);
+        let all: Vec<Watched> = self.by_whose.keys().copied().collect();
+        for whose in all {
+            self.report(whose);
         }
     }
 
-    fn forget(&mut self, thread: ThreadId) -> Option<PathBuf> {
-        self.lost.remove(&thread);
-        let folder = self.by_thread.remove(&thread)?;
+    fn forget(&mut self, whose: Watched) -> Option<PathBuf> {
+        self.lost.remove(&whose);
+        let folder = self.by_whose.remove(&whose)?;
         self.by_folder.remove(&folder);
         Some(folder)
     }
@@ -315,7 +337,7 @@ mod tests {
             loop {
                 let next = tokio::time::timeout(Duration::from_secs(20), self.written.recv());
                 match next.await.expect("the watcher is deaf") {
-                    END => return count,
+                    Watched::Thread(END) => return count,
                     _ => count += 1,
                 }
             }
@@ -390,7 +412,7 @@ mod tests {
         let mut scene = Scene::new();
         for _ in 0..20 {
             put(&scene.file("mcp.json"), "{}");
-            assert_eq!(scene.written.recv().await, ONE);
+            assert_eq!(scene.written.recv().await, ONE.into());
             assert_eq!(scene.reported().await, 0);
         }
     }
@@ -415,7 +437,7 @@ mod tests {
         scene.watch.shared.handle(Ok(overflow));
         let mut both = [scene.written.recv().await, scene.written.recv().await];
         both.sort();
-        assert_eq!(both, [ONE, END]);
+        assert_eq!(both, [ONE, END].map(Watched::from));
     }
 
     #[tokio::test]
@@ -431,6 +453,13 @@ mod tests {
         scene.watch.remove(ONE);
         scene.watch.add(third, &folder).unwrap();
         assert!(scene.watch.holds(third) && !scene.watch.holds(ONE));
+        // The operator's folder takes nobody's place.
+        let admin = scene.dir.path().join("admin");
+        fs::create_dir(&admin).unwrap();
+        scene.watch.add(Watched::Admin, &admin).unwrap();
+        assert!(scene.watch.add(ONE, &scene.folder(ONE)).is_err());
+        scene.watch.remove(third);
+        scene.watch.add(ONE, &scene.folder(ONE)).unwrap();
     }
 
     #[tokio::test]

@@ -4,11 +4,14 @@
 //! and let go when nobody has for an hour. Nothing else tells the registry what to run.
 //!
 //! One task a loaded thread owns that thread's state, so that a slow disk or a slow registry holds up nobody else; one
-//! more task hands them what the watcher reports. A thread that is not loaded costs nothing at all.
+//! more task hands them what the watcher reports. A thread that is not loaded costs nothing at all. What the operator
+//! offers is read by a task of its own, and each loaded thread puts it beside its own servers.
 
+mod operator;
 mod outbox;
 mod pace;
 mod reading;
+mod saver;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -24,11 +27,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::config::{ConfigError, FileKind, Files, Revision, ThreadConfig};
+use crate::config::{AdminServers, ConfigError, FileKind, Files, Revision, ThreadConfig};
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 use crate::thread::ThreadId;
-use crate::watch::{Watch, WatchError, Written};
+use crate::watch::{Watch, WatchError, Watched, Written};
+use operator::Operator;
 use outbox::Outbox;
 use slot::{Ask, Slot};
 
@@ -45,7 +49,7 @@ pub struct Loaded {
     pub revision: Revision,
     /// The documents on disk if they are good, else the last good ones.
     pub files: Arc<Files>,
-    /// What they mean.
+    /// What they mean, with what the operator offers; that changes without a new revision.
     pub config: Arc<ThreadConfig>,
     /// Set when the disk is broken and the last good configuration runs instead.
     pub broken: Option<Broken>,
@@ -116,7 +120,7 @@ impl std::fmt::Debug for ReloadNotice {
 }
 
 /// The settings of the reload room.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ReloadOptions {
     /// A thread unused for this long is let go.
     pub thread_idle: Duration,
@@ -124,6 +128,8 @@ pub struct ReloadOptions {
     pub watch_cap: usize,
     /// A file that does not parse is read again this long after, before it is called broken.
     pub second_look: Duration,
+    /// Which of the operator's servers threads are offered.
+    pub admin: AdminServers,
 }
 
 impl Default for ReloadOptions {
@@ -132,6 +138,7 @@ impl Default for ReloadOptions {
             thread_idle: Duration::from_hours(1),
             watch_cap: 8192,
             second_look: Duration::from_millis(50),
+            admin: AdminServers::None,
         }
     }
 }
@@ -158,6 +165,7 @@ impl Reload {
             store,
             runs,
             watch,
+            operator: Operator::new(options.admin.clone()),
             options,
             outbox: Outbox::default(),
             threads: Mutex::default(),
@@ -165,9 +173,12 @@ impl Reload {
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
         });
+        // Before any thread is loaded, so that each has its servers at once.
+        shared.operator.open(&shared.store, &shared.watch);
         let tasks = &shared.tasks;
         tasks.spawn(Arc::clone(&shared).deliver(written));
         tasks.spawn(Arc::clone(&shared).tell(notices));
+        tasks.spawn(Arc::clone(&shared).oversee());
         Ok((Self { shared }, taken))
     }
 
@@ -238,6 +249,7 @@ struct Shared {
     store: Store,
     runs: Arc<dyn Runs>,
     watch: Watch,
+    operator: Operator,
     options: ReloadOptions,
     outbox: Outbox,
     /// A plain lock: held for a look-up, and by a thread's task for its last look whether anybody asked meanwhile.
@@ -292,12 +304,17 @@ impl Shared {
     /// nothing.
     async fn deliver(self: Arc<Self>, mut written: Written) {
         loop {
-            let thread = tokio::select! {
-                thread = written.recv() => thread,
+            let whose = tokio::select! {
+                whose = written.recv() => whose,
                 () = self.stop.cancelled() => return,
             };
-            if let Some(slot) = self.threads().slots.get(&thread) {
-                slot.tell_written();
+            match whose {
+                Watched::Thread(thread) => {
+                    if let Some(slot) = self.threads().slots.get(&thread) {
+                        slot.tell_written();
+                    }
+                }
+                Watched::Admin => self.operator.tell_written(),
             }
         }
     }

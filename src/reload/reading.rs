@@ -41,6 +41,24 @@ impl Reading {
         }
     }
 
+    /// Reads the operator's two files. They are always read: nobody waits for them.
+    pub(super) fn of_operator(store: &Store) -> Self {
+        Self {
+            at: SystemTime::now(),
+            result: store.admin_files(),
+            stamp: Stamp::default(),
+        }
+    }
+
+    /// Of a folder that is not there.
+    pub(super) fn of_no_files() -> Self {
+        Self {
+            at: SystemTime::now(),
+            result: Ok(RawFiles::default()),
+            stamp: Stamp::default(),
+        }
+    }
+
     /// The revision on disk; `None` where it cannot be told.
     pub(super) fn revision(&self) -> Option<Revision> {
         self.result.as_ref().ok().map(RawFiles::revision)

@@ -80,6 +80,11 @@ impl Slot {
         self.seen.store(told, Ordering::Release);
     }
 
+    /// Publishes a state of the same files.
+    pub(super) fn replace(&self, loaded: Loaded) {
+        self.current.store(Some(Arc::new(loaded)));
+    }
+
     pub(super) fn is_watched(&self) -> bool {
         self.is_watched.load(Ordering::Acquire)
     }

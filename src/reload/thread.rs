@@ -3,12 +3,14 @@
 use std::future::pending;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::operator::Offered;
 use super::pace::Pace;
 use super::reading::{Meaning, Reading};
+use super::saver::Saver;
 use super::slot::{Ask, Slot};
 use super::{Broken, Loaded, ReloadNotice, Shared, stopped};
 use crate::config::{Document, Files, Revision, ThreadConfig};
@@ -24,11 +26,16 @@ pub(super) struct Thread {
     current: Option<Current>,
     pace: Pace,
     saver: Saver,
+    offered: watch::Receiver<Arc<Offered>>,
 }
 
 #[derive(Debug)]
 struct Current {
     loaded: Loaded,
+    /// What its own files mean, without what the operator offers.
+    own: Arc<ThreadConfig>,
+    /// What the registry was told last. Not the newest on disk where that is broken.
+    applied: Revision,
     /// The newest reading; its text is not kept.
     read: Read,
 }
@@ -44,6 +51,7 @@ enum Next {
     Ask(Ask),
     Written,
     Look,
+    Offered,
     Idle,
     Nothing,
     Stop,
@@ -57,6 +65,7 @@ impl Thread {
         asks: mpsc::UnboundedReceiver<Ask>,
     ) -> Self {
         let saver = Saver::default();
+        let offered = shared.operator.subscribe();
         Self {
             id,
             shared,
@@ -65,6 +74,7 @@ impl Thread {
             current: None,
             pace: Pace::default(),
             saver,
+            offered,
         }
     }
 
@@ -84,6 +94,7 @@ impl Thread {
                 Next::Written if !self.slot.is_behind() => {}
                 Next::Written => self.pace.written(Instant::now()),
                 Next::Look => self.look_again().await,
+                Next::Offered => self.apply_offered().await,
                 Next::Idle => self.let_go().await,
                 Next::Nothing => {}
                 Next::Stop => break,
@@ -105,6 +116,8 @@ impl Thread {
             ask = self.asks.recv() => ask.map_or(Next::Stop, Next::Ask),
             () = self.slot.wake.notified(), if is_loaded => Next::Written,
             () = sleep_or_never(due), if is_loaded => Next::Look,
+            // The sender lives as long as the room.
+            Ok(()) = self.offered.changed(), if is_loaded => Next::Offered,
             () = self.saver.step(&self.shared, self.id) => Next::Nothing,
             () = sleep_until(idle), if is_loaded => {
                 let used = self.slot.last_used(self.shared.epoch);
@@ -141,7 +154,7 @@ impl Thread {
                 let (shared, slot, id) =
                     (Arc::clone(&self.shared), Arc::clone(&self.slot), self.id);
                 let is_unchanged = blocking(move || {
-                    watch(&shared, &slot, id);
+                    watch_folder(&shared, &slot, id);
                     let now = shared.store.stamp(id);
                     now.is_ok_and(|now| now.proves_unchanged(&stamp, at))
                 });
@@ -163,7 +176,7 @@ impl Thread {
                 tracing::warn!(thread = %id, %error, "A commit that a crash cut short could not be settled yet.");
             }
             shared.store.thread_folder(id)?;
-            watch(&shared, &slot, id);
+            watch_folder(&shared, &slot, id);
             let told = slot.told();
             let reading = Reading::take(&shared.store, id);
             let before = written_unseen(&shared, id);
@@ -188,7 +201,7 @@ impl Thread {
             self.slot.set_watched(false);
             // Its folder went away. It is not made anew before somebody speaks there: it may be moving.
             if self.shared.store.exists(self.id) {
-                watch(&self.shared, &self.slot, self.id);
+                watch_folder(&self.shared, &self.slot, self.id);
             }
         }
         (self.slot.told(), Reading::take(&self.shared.store, self.id))
@@ -247,10 +260,8 @@ impl Thread {
         unseen: Option<Arc<Files>>,
     ) {
         let revision = read.revision.unwrap_or_default();
-        self.shared
-            .runs
-            .apply(self.id, Arc::clone(&config), revision)
-            .await;
+        let own = config;
+        let config = self.apply(&own, revision).await;
         let before = match &self.current {
             Some(current) => Some(Arc::clone(&current.loaded.files)),
             None => unseen.filter(|unseen| !is_same(unseen, &files)),
@@ -262,7 +273,7 @@ impl Thread {
             config,
             broken: None,
         };
-        self.set(told, read, now.clone());
+        self.set(told, read, now.clone(), own, revision);
         self.shared.outbox.push(ReloadNotice::Changed {
             thread: self.id,
             now,
@@ -272,26 +283,24 @@ impl Thread {
 
     /// The disk is broken: what ran goes on, at the first load what ran last.
     async fn keep_on(&mut self, told: u64, read: Read, broken: Broken) {
-        let mut now = if let Some(current) = &self.current {
-            current.loaded.clone()
+        let (mut now, own, applied) = if let Some(current) = &self.current {
+            let own = Arc::clone(&current.own);
+            (current.loaded.clone(), own, current.applied)
         } else {
-            let (files, config) = self.last_good().await;
+            let (files, own) = self.last_good().await;
             let revision = read.revision.unwrap_or_default();
-            self.shared
-                .runs
-                .apply(self.id, Arc::clone(&config), revision)
-                .await;
-            Loaded {
+            let now = Loaded {
                 revision,
                 files,
-                config,
+                config: self.apply(&own, revision).await,
                 broken: None,
-            }
+            };
+            (now, own, revision)
         };
         let is_known = now.broken.as_ref() == Some(&broken);
         now.revision = read.revision.unwrap_or(now.revision);
         now.broken = Some(broken);
-        self.set(told, read, now.clone());
+        self.set(told, read, now.clone(), own, applied);
         if !is_known {
             self.shared.outbox.push(ReloadNotice::Broken {
                 thread: self.id,
@@ -318,9 +327,49 @@ impl Thread {
         }
     }
 
-    fn set(&mut self, told: u64, read: Read, loaded: Loaded) {
+    /// Has the registry run the thread's own servers with those that the operator offers now.
+    async fn apply(&mut self, own: &ThreadConfig, revision: Revision) -> Arc<ThreadConfig> {
+        let offered = Arc::clone(&self.offered.borrow_and_update());
+        let config = Arc::new(offered.beside(own));
+        self.shared
+            .runs
+            .apply(self.id, Arc::clone(&config), revision)
+            .await;
+        config
+    }
+
+    /// The operator offers something else. The thread's files are what they were, so the revision in force stays in
+    /// force, and whoever waits for it goes on waiting for its servers.
+    async fn apply_offered(&mut self) {
+        let Some(current) = &self.current else {
+            return;
+        };
+        let (own, applied) = (Arc::clone(&current.own), current.applied);
+        if self.offered.borrow_and_update().beside(&own) == *current.loaded.config {
+            return;
+        }
+        let config = self.apply(&own, applied).await;
+        if let Some(current) = &mut self.current {
+            current.loaded.config = config;
+            self.slot.replace(current.loaded.clone());
+        }
+    }
+
+    fn set(
+        &mut self,
+        told: u64,
+        read: Read,
+        loaded: Loaded,
+        own: Arc<ThreadConfig>,
+        applied: Revision,
+    ) {
         self.slot.publish(Some(loaded.clone()), told);
-        self.current = Some(Current { loaded, read });
+        self.current = Some(Current {
+            loaded,
+            own,
+            applied,
+            read,
+        });
     }
 
     async fn let_go(&mut self) {
@@ -338,39 +387,8 @@ impl Thread {
     }
 }
 
-/// Keeps the last good configuration, behind the reload and one at a time, so that an older never overwrites a newer.
-#[derive(Default)]
-struct Saver {
-    next: Option<Arc<Files>>,
-    running: Option<JoinHandle<Result<(), StoreError>>>,
-}
-
-impl Saver {
-    /// Makes a step; never ends where there is nothing to do. Safe to cancel.
-    async fn step(&mut self, shared: &Arc<Shared>, thread: ThreadId) {
-        if let Some(running) = &mut self.running {
-            let saved = running.await;
-            self.running = None;
-            if let Ok(Err(error)) = saved {
-                tracing::warn!(%thread, %error, "The last good configuration could not be kept.");
-            }
-        } else if let Some(files) = self.next.take() {
-            let store = shared.store.clone();
-            self.running = Some(spawn_blocking(move || store.save_last_good(thread, &files)));
-        } else {
-            pending::<()>().await;
-        }
-    }
-
-    async fn finish(&mut self, shared: &Arc<Shared>, thread: ThreadId) {
-        while self.next.is_some() || self.running.is_some() {
-            self.step(shared, thread).await;
-        }
-    }
-}
-
 /// Watches the thread's folder, making it where it is missing. Where that fails it is looked at when it is touched.
-fn watch(shared: &Shared, slot: &Slot, thread: ThreadId) {
+fn watch_folder(shared: &Shared, slot: &Slot, thread: ThreadId) {
     let folder = match shared.store.thread_folder(thread) {
         Ok(folder) => folder,
         Err(error) => {
@@ -407,7 +425,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     spawn_blocking(work).await.ok()
 }
 
-async fn sleep_or_never(until: Option<Instant>) {
+pub(super) async fn sleep_or_never(until: Option<Instant>) {
     match until {
         // The runtime's clock counts whole milliseconds and would sleep one of them even until now.
         Some(until) if until <= Instant::now() => {}
