@@ -1,6 +1,7 @@
 //! Calling a tool: deadline, progress, cancel, and results as what they are.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use rmcp::model::{
@@ -12,11 +13,14 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
+use super::declined::{ROUNDS, declined};
 use super::handle::{Handle, Order};
+use super::remote::{self, WireError};
 use super::text::masked_clip;
 use super::thread::Thread;
-use super::transport::{ProgressSlot, UNREADABLE};
-use super::{ServerState, result};
+use super::transport::{Limits, UNREADABLE, Verdict};
+use super::trouble::Mend;
+use super::{ServerState, Stage, result};
 use crate::thread::ThreadId;
 
 /// A call to make.
@@ -153,6 +157,26 @@ pub enum CallError {
     /// The answer is no tool result, or is over the limits.
     #[error("the server's answer makes no sense: {0}")]
     Malformed(String),
+    /// The server lets nobody in without a login, or not any more.
+    #[error("`{server}` wants a login: {reason}")]
+    NeedsLogin {
+        /// The server.
+        server: String,
+        /// Why, a sentence.
+        reason: String,
+        /// The server's `WWW-Authenticate` header, where it sent one; for the login's begin.
+        challenge: Option<String>,
+    },
+    /// The login that there is does not reach for this tool (RFC 6750: `insufficient_scope`).
+    #[error("`{server}` wants more rights for this than the login gave")]
+    MoreRights {
+        /// The server.
+        server: String,
+        /// What it wants, as far as it says; untrusted, bounded.
+        scope: Option<String>,
+        /// Its `WWW-Authenticate` header; for the login's begin.
+        challenge: String,
+    },
     /// The server wants something that the bot does not offer (input, a task).
     #[error("the tool asks for something that this bot does not offer yet: {0}")]
     Unsupported(String),
@@ -173,38 +197,48 @@ pub(super) async fn call(thread: &Thread, request: CallRequest) -> Result<CallOu
         ..
     } = request;
     let Some(handle) = thread.handle(&server) else {
-        return Err(match thread.glance().server(&server) {
-            None => CallError::NoServer(server),
-            Some(_) => CallError::NotRunning {
-                server,
-                reason: "remote servers are not served yet".to_owned(),
-            },
-        });
+        return Err(CallError::NoServer(server));
     };
-    handle.touch();
+    handle.touch(Instant::now());
     let mut known = own_name(thread, &server, &tool);
-    let connection = connected(thread, &handle, known.is_none().then_some(&tool)).await?;
+    let mut connection = connected(thread, &handle, known.is_none().then_some(&tool)).await?;
     if known.is_none() {
         known = own_name(thread, &server, &tool);
     }
     let Some(name) = known else {
         return Err(CallError::NoTool { server, tool });
     };
-    let options = &thread.context.options;
-    let asked = Instant::now();
-    let result = ask(
-        &connection,
-        name,
-        arguments,
-        progress,
-        (options.call_timeout, options.call_cap),
-    )
-    .await;
-    let took = asked.elapsed();
-    handle.touch();
+    let params = CallToolRequestParams::new(name).with_arguments(arguments);
+    // A remote server that forgot its session did nothing: there it is asked once more. One that asks is asked again, too.
+    let spare = (!connection.is_local).then(|| (params.clone(), progress.clone()));
+    let mut asked = Instant::now();
+    let limits = limits(thread, &connection);
+    let mut result = ask(&handle, &connection, (params, progress), asked, limits).await;
+    if let (Err(Unanswered::SessionLost), Some(call)) = (&result, &spare) {
+        drop(connection);
+        connection = connected(thread, &handle, None).await?;
+        asked = Instant::now();
+        result = ask(&handle, &connection, call.clone(), asked, limits).await;
+    }
+    for _ in 0..ROUNDS {
+        let (Ok(answer), Some((params, progress))) = (&result, &spare) else {
+            break;
+        };
+        let Some(again) = declined(answer, params.clone()) else {
+            break;
+        };
+        let call = (again, progress.clone());
+        result = ask(&handle, &connection, call, asked, limits).await;
+    }
+    let answered = Instant::now();
+    let took = answered.duration_since(asked);
+    handle.touch(answered);
     let result = match result {
-        Ok(result) => result::parts(result, &connection.masker),
-        Err(unanswered) => Err(unanswered),
+        Ok(result) => result::parts(result, &connection.masker.load()),
+        Err(Unanswered::SessionLost) => {
+            Err(CallError::Ended("it forgot its session again".to_owned()))
+        }
+        Err(Unanswered::Because(error)) => Err(error),
     };
     match &result {
         Ok(_) | Err(CallError::Refused { .. }) => handle.meter.answered(took),
@@ -278,8 +312,17 @@ async fn connected(
                     handle.name
                 )));
             }
-            Some(ServerState::NotServed) => {
-                return Err(not_running("remote servers are not served yet"));
+            Some(ServerState::WaitingForApproval) => {
+                return Err(not_running(
+                    "nobody has agreed to it yet; `/mcp connect` asks",
+                ));
+            }
+            Some(ServerState::NeedsLogin { reason, challenge }) => {
+                return Err(CallError::NeedsLogin {
+                    server: handle.name.as_str().to_owned(),
+                    reason,
+                    challenge,
+                });
             }
             Some(ServerState::Failed { reason } | ServerState::Parked { reason }) => {
                 return Err(not_running(&reason));
@@ -287,7 +330,7 @@ async fn connected(
             Some(ServerState::BackingOff { reason, until, .. }) => {
                 let wait = until.saturating_duration_since(Instant::now()).as_secs() + 1;
                 return Err(not_running(&format!(
-                    "{reason} It starts again within {wait} s."
+                    "{reason} It is tried again within {wait} s."
                 )));
             }
             Some(
@@ -311,102 +354,161 @@ fn usable(handle: &Handle) -> Option<Arc<Connection>> {
         .filter(|connection| !connection.events.ended.is_cancelled())
 }
 
+/// Why a call has no answer.
+enum Unanswered {
+    /// The server does not know the session: surely nothing was done.
+    SessionLost,
+    Because(CallError),
+}
+
+impl From<CallError> for Unanswered {
+    fn from(error: CallError) -> Self {
+        Self::Because(error)
+    }
+}
+
+fn limits(thread: &Thread, connection: &Connection) -> Limits {
+    let options = &thread.context.options;
+    let timeout = connection.timeout.unwrap_or(options.call_timeout);
+    Limits {
+        timeout,
+        // Whoever gives a server more time means it.
+        cap: options.call_cap.max(timeout),
+    }
+}
+
 async fn ask(
+    handle: &Handle,
     connection: &Arc<Connection>,
-    tool: String,
-    arguments: Map<String, Value>,
-    progress: Option<mpsc::Sender<Progress>>,
-    (timeout, cap): (Duration, Duration),
-) -> Result<ServerResult, CallError> {
-    let params = CallToolRequestParams::new(tool).with_arguments(arguments);
+    (params, progress): (CallToolRequestParams, Option<mpsc::Sender<Progress>>),
+    began: Instant,
+    limits: Limits,
+) -> Result<ServerResult, Unanswered> {
+    let began = tokio::time::Instant::from(began);
     let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
-    let began = tokio::time::Instant::now();
-    let mut deadline = began + timeout.min(cap);
-    let ended = || {
-        CallError::Ended(
-            connection
-                .events
-                .why()
-                .unwrap_or("its connection closed")
-                .to_owned(),
-        )
-    };
-    let sent = tokio::time::timeout_at(
-        deadline,
+    let deadline = began + limits.timeout.min(limits.cap);
+    let ended = || ended(handle, connection);
+    let mut sending = std::pin::pin!(
         connection
             .peer
-            .send_cancellable_request(request, PeerRequestOptions::no_options()),
+            .send_cancellable_request(request, PeerRequestOptions::no_options())
     );
-    let mut request = match sent.await {
+    // It waits only where too much is waiting already, and needs a timer only then.
+    let sent = match futures::poll!(&mut sending) {
+        Poll::Ready(sent) => Ok(sent),
+        Poll::Pending => tokio::time::timeout_at(deadline, sending).await,
+    };
+    let mut request = match sent {
         Ok(Ok(request)) => request,
         Ok(Err(_)) => return Err(ended()),
-        Err(_) => return Err(CallError::TimedOut(began.elapsed())),
+        Err(_) => return Err(CallError::TimedOut(began.elapsed()).into()),
     };
+    let progress = progress.map(|sender| (sender, connection.masker.load_full()));
+    let events = &connection.events;
+    let slot = events.follow(&request.progress_token, progress, began, limits);
     // From here on, being dropped tells the server.
     let mut following = Following {
         connection,
-        slot: connection.events.follow(
-            &request.progress_token,
-            progress,
-            connection.masker.clone(),
-        ),
         token: request.progress_token.clone(),
         id: Some(request.id.clone()),
     };
-    let mut reports = 0;
-    let timer = tokio::time::sleep_until(deadline);
-    tokio::pin!(timer);
-    let answer = loop {
-        tokio::select! {
-            biased;
-            answer = &mut request.rx => break answer,
-            () = connection.events.ended.cancelled() => {
-                // An answer that came with the end is an answer.
-                if let Ok(answer) = request.rx.try_recv() {
-                    break Ok(answer);
-                }
+    let answer = match slot.answer(&mut request.rx).await {
+        Ok(answer) => answer,
+        Err(Verdict::Late) => return Err(CallError::TimedOut(began.elapsed()).into()),
+        // An answer that came with the end is an answer.
+        Err(Verdict::Ended) => {
+            let Ok(answer) = request.rx.try_recv() else {
                 following.id = None;
                 return Err(ended());
-            }
-            () = &mut timer => {
-                let now = following.slot.reports();
-                let longest = began + cap;
-                if now == reports || deadline >= longest {
-                    return Err(CallError::TimedOut(began.elapsed()));
-                }
-                reports = now;
-                deadline = (tokio::time::Instant::now() + timeout).min(longest);
-                timer.as_mut().reset(deadline);
-            }
+            };
+            Ok(answer)
         }
     };
     following.id = None;
     match answer {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(ServiceError::McpError(error))) if error.code.0 == UNREADABLE => {
-            Err(CallError::Malformed(masked_clip(
-                &connection.masker,
-                &error.message,
-                MESSAGE_CHARS,
-            )))
+            let words = masked_clip(&connection.masker.load(), &error.message, MESSAGE_CHARS);
+            Err(CallError::Malformed(words).into())
         }
         Ok(Err(ServiceError::McpError(error))) => Err(CallError::Refused {
             code: error.code.0,
-            message: masked_clip(&connection.masker, &error.message, MESSAGE_CHARS),
+            message: masked_clip(&connection.masker.load(), &error.message, MESSAGE_CHARS),
+        }
+        .into()),
+        Ok(Err(error)) => Err(match remote::of_service(&error) {
+            Some(error) => on_the_wire(handle, connection, &error),
+            None => {
+                if let ServiceError::TransportSend(error) = error {
+                    let (masker, words) = (connection.masker.load(), error.error.to_string());
+                    CallError::Ended(masked_clip(&masker, &words, MESSAGE_CHARS)).into()
+                } else {
+                    // The stream of this one answer broke; whether the server is there is asked.
+                    connection.events.suspected.notify_one();
+                    ended()
+                }
+            }
         }),
-        Ok(Err(ServiceError::TransportSend(error))) => Err(CallError::Ended(masked_clip(
-            &connection.masker,
-            &error.error.to_string(),
-            MESSAGE_CHARS,
-        ))),
-        Ok(Err(_)) | Err(_) => Err(ended()),
+        Err(_) => Err(ended()),
+    }
+}
+
+/// The connection ended before the answer, and nobody knows whether something was done.
+fn ended(handle: &Handle, connection: &Connection) -> Unanswered {
+    let trouble = connection.events.trouble();
+    let error = match trouble.mend {
+        Mend::Login(challenge) => CallError::NeedsLogin {
+            server: handle.name.as_str().to_owned(),
+            reason: trouble.what,
+            challenge,
+        },
+        _ => CallError::Ended(trouble.what),
+    };
+    error.into()
+}
+
+/// What happened to the request of a call on its way to a remote server. What is true of the server as a whole ends the
+/// connection, so that its task sees to it; what makes it suspect is looked into.
+fn on_the_wire(handle: &Handle, connection: &Connection, error: &WireError) -> Unanswered {
+    let server = handle.name.as_str().to_owned();
+    let words = masked_clip(&connection.masker.load(), &error.to_string(), MESSAGE_CHARS);
+    match error {
+        WireError::SessionLost => {
+            connection.events.fail(error.trouble(Stage::Http));
+            Unanswered::SessionLost
+        }
+        WireError::NeedsLogin { challenge, .. } => {
+            connection.events.fail(error.trouble(Stage::Auth));
+            CallError::NeedsLogin {
+                server,
+                reason: words,
+                challenge: challenge.clone(),
+            }
+            .into()
+        }
+        WireError::MoreRights { scope, challenge } => CallError::MoreRights {
+            server,
+            scope: scope.clone(),
+            challenge: challenge.clone(),
+        }
+        .into(),
+        WireError::TooLarge { .. } | WireError::Malformed(_) | WireError::WrongKind(_) => {
+            CallError::Malformed(words).into()
+        }
+        WireError::Closed => ended(handle, connection),
+        WireError::Net(_)
+        | WireError::Redirect { .. }
+        | WireError::Later(_)
+        | WireError::Status { .. } => {
+            connection.events.suspected.notify_one();
+            CallError::Ended(words).into()
+        }
     }
 }
 
 /// A call under way. Whatever ends it before its answer (the deadline, a dropped future) is told to the server.
 struct Following<'a> {
     connection: &'a Arc<Connection>,
-    slot: Arc<ProgressSlot>,
     token: ProgressToken,
     /// `None` once it is answered.
     id: Option<RequestId>,
@@ -430,7 +532,9 @@ impl Drop for Following<'_> {
                     Some(id),
                     Some("nobody waits for the answer any more".to_owned()),
                 ));
-            if tokio::time::timeout(CANCEL_LIMIT, told).await.is_err() {
+            let told = tokio::time::timeout(CANCEL_LIMIT, told).await;
+            // A remote one has other ways to show that it is gone.
+            if told.is_err() && connection.is_local {
                 connection.events.stuck();
             }
         });

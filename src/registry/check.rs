@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::connection::{Opened, Trouble, count, locate, open};
+use super::connection::{Backing, Opened};
 use super::context::Context;
 use super::handle::masker;
 use super::logs::Logs;
-use super::text::sentence;
-use crate::config::{Masker, ServerName, StdioServer, schema_problem};
+use super::text::{count, sentence};
+use super::trouble::{Mend, Trouble};
+use super::{local, remote};
+use crate::config::{Definition, Masker, ServerName, schema_problem};
 use crate::thread::ThreadId;
 
 /// Lines of stderr that are shown with a broken stage, and tools that are named.
@@ -23,6 +25,18 @@ const GRACE: Duration = Duration::from_secs(1);
 /// The stages in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// The address may be spoken to.
+    Address,
+    /// Its name has a public address.
+    Dns,
+    /// A connection with a valid certificate was made (for `http:`, a plain one).
+    Tls,
+    /// The server answered with an HTTP status.
+    Http,
+    /// It speaks streamable HTTP or HTTP+SSE.
+    Transport,
+    /// Whether it wants a login, and which.
+    Auth,
     /// The command was found on the host.
     Command,
     /// The process started and did not end at once.
@@ -80,7 +94,7 @@ pub(super) async fn check(
     context: &Arc<Context>,
     thread: ThreadId,
     name: &ServerName,
-    server: &StdioServer,
+    server: &Definition,
     stages: mpsc::Sender<StageResult>,
 ) -> Staged {
     let (sender, mut receiver) = mpsc::unbounded_channel();
@@ -144,32 +158,29 @@ async fn tried(
     context: &Arc<Context>,
     thread: ThreadId,
     name: &ServerName,
-    server: &StdioServer,
+    server: &Definition,
     logs: &Arc<Logs>,
     told: &mut Told,
 ) -> Result<(), Trouble> {
-    let located = locate(context, thread, server).await?;
-    told.passed(Stage::Command, &located.program.display().to_string());
-    let opened = open(
-        context,
-        name.as_str(),
-        server,
-        located,
-        logs,
-        &mut |stage, seen| told.passed(stage, &seen),
-    )
-    .await?;
+    let passed = &mut |stage, seen: String| told.passed(stage, &seen);
+    let opened = match server {
+        Definition::Local(server) => {
+            local::open(context, thread, name.as_str(), server, logs, passed).await?
+        }
+        Definition::Remote(server) => {
+            remote::open_slowly(context, thread, name.as_str(), server, logs, passed).await?
+        }
+    };
     let verdict = judged(&opened);
     // Ended in the background: the answer does not wait for a server that takes its time to go.
     context.tasks.spawn(async move {
-        let Opened {
-            connection,
-            mut process,
-            ..
-        } = opened;
-        connection.outgoing.close().await;
-        let _ = tokio::time::timeout(GRACE, process.child.ended()).await;
-        process.child.sweep().await;
+        match opened.backing {
+            Backing::Process(mut process) => {
+                let _ = tokio::time::timeout(GRACE, process.end_in_peace()).await;
+                process.sweep().await;
+            }
+            Backing::Link(link) => link.end().await,
+        }
     });
     told.passed(Stage::Schemas, &verdict?);
     Ok(())
@@ -214,7 +225,7 @@ fn judged(opened: &Opened) -> Result<String, Trouble> {
         what,
         advice: "The other tools work; tell the server's author, or try a newer version."
             .to_owned(),
-        lasting: true,
+        mend: Mend::Change,
         said: Vec::new(),
     })
 }

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::launch::{BaseEnvironment, Launcher};
-use super::{Notice, RegistryOptions, ToolCache};
+use super::{Keys, Notice, RegistryOptions, ToolCache};
 use crate::config::ServerName;
+use crate::net::Net;
 use crate::thread::ThreadId;
 
 /// A look at a folder takes microseconds; one at a mount that hangs keeps its thread for ever.
@@ -22,6 +23,9 @@ pub(super) struct Context {
     pub(super) options: RegistryOptions,
     pub(super) environment: BaseEnvironment,
     pub(super) cache: Arc<dyn ToolCache>,
+    /// The one HTTP client.
+    pub(super) net: Net,
+    pub(super) keys: Arc<dyn Keys>,
     /// Never waits, so that a server's life does not hang on who listens; a task of the room passes on in order.
     pub(super) notices: mpsc::UnboundedSender<Notice>,
     /// Owns every task of the room.
@@ -41,13 +45,15 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(
         options: RegistryOptions,
-        cache: Arc<dyn ToolCache>,
+        (cache, net, keys): (Arc<dyn ToolCache>, Net, Arc<dyn Keys>),
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         Self {
             options,
             environment: BaseEnvironment::of_this_process(),
             cache,
+            net,
+            keys,
             notices,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),

@@ -11,19 +11,35 @@ use tokio::sync::{mpsc, oneshot};
 use super::connection::Connection;
 use super::logs::Logs;
 use super::stats::Meter;
-use crate::config::{Masker, ServerName, StdioServer};
+use crate::config::{Definition, Masker, RemoteServer, ServerName, StdioServer};
+
+/// Which definition a task speaks of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Edition(u64);
+
+/// By what right a task speaks of its server.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tenure {
+    task: u64,
+    /// The newest definition that it was told.
+    pub(super) edition: Edition,
+}
 
 /// Lives as long as the server's entry in the table; its task may come and go.
 #[derive(Debug)]
 pub(super) struct Handle {
     pub(super) name: ServerName,
+    /// The operator offers it.
+    pub(super) is_admin: bool,
     pub(super) meter: Meter,
     pub(super) logs: Arc<Logs>,
     /// Where calls go; set and taken only under the table's lock.
     pub(super) connection: ArcSwapOption<Connection>,
     pub(super) masker: ArcSwap<Masker>,
     /// Which task owns the server now; what an older one says is passed over.
-    pub(super) task: AtomicU64,
+    task: AtomicU64,
+    /// Counts definitions; changed only under the table's lock.
+    edition: AtomicU64,
     orders: Mutex<Option<mpsc::UnboundedSender<Order>>>,
     born: Instant,
     /// Milliseconds from `born` to the last use.
@@ -35,8 +51,8 @@ pub(super) struct Handle {
 pub(super) enum Order {
     /// Somebody wants to call it.
     Wake,
-    /// It has another definition from now on.
-    Redefine(StdioServer),
+    /// It has another definition from now on. In a box, since a channel has room for many orders from the start.
+    Redefine(Box<Definition>, Edition),
     /// Start it anew; answered when it has settled.
     Restart(oneshot::Sender<()>),
     /// End.
@@ -44,29 +60,52 @@ pub(super) enum Order {
 }
 
 impl Handle {
-    pub(super) fn new(name: ServerName, definition: &StdioServer) -> Arc<Self> {
+    pub(super) fn new(name: ServerName, definition: &Definition, is_admin: bool) -> Arc<Self> {
         Arc::new(Self {
             name,
+            is_admin,
             meter: Meter::default(),
             logs: Arc::default(),
             connection: ArcSwapOption::empty(),
             masker: ArcSwap::from_pointee(masker(definition)),
             task: AtomicU64::new(0),
+            edition: AtomicU64::new(0),
             orders: Mutex::default(),
             born: Instant::now(),
             used: AtomicU64::new(0),
         })
     }
 
-    /// A fresh task takes over; the number that it says things under, and its orders.
+    /// A fresh task takes over; the right by which it speaks, and its orders.
     pub(super) fn take_over(
         &self,
-        definition: &StdioServer,
-    ) -> (u64, mpsc::UnboundedReceiver<Order>) {
+        definition: &Definition,
+    ) -> (Tenure, mpsc::UnboundedReceiver<Order>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         *self.orders() = Some(sender);
         self.masker.store(Arc::new(masker(definition)));
-        (self.task.fetch_add(1, Ordering::AcqRel) + 1, receiver)
+        let tenure = Tenure {
+            task: self.task.fetch_add(1, Ordering::AcqRel) + 1,
+            edition: Edition(self.edition.load(Ordering::Acquire)),
+        };
+        (tenure, receiver)
+    }
+
+    /// Whether the server is this task's now.
+    pub(super) fn is_of(&self, tenure: Tenure) -> bool {
+        self.task.load(Ordering::Acquire) == tenure.task
+    }
+
+    /// Whether a task speaks of the newest definition; else it was told of another one and has not heard it yet.
+    pub(super) fn is_of_edition(&self, tenure: Tenure) -> bool {
+        Edition(self.edition.load(Ordering::Acquire)) == tenure.edition
+    }
+
+    /// The server has another definition from now on. Whether there was a task to tell.
+    pub(super) fn redefine(&self, definition: &Definition) -> bool {
+        self.masker.store(Arc::new(masker(definition)));
+        let edition = Edition(self.edition.fetch_add(1, Ordering::AcqRel) + 1);
+        self.order(Order::Redefine(Box::new(definition.clone()), edition))
     }
 
     /// Ends the task and hides the connection from new calls.
@@ -85,16 +124,14 @@ impl Handle {
 
     /// Whether there was a task to tell.
     pub(super) fn order(&self, order: Order) -> bool {
-        if let Order::Redefine(definition) = &order {
-            self.masker.store(Arc::new(masker(definition)));
-        }
         self.orders()
             .as_ref()
             .is_some_and(|orders| orders.send(order).is_ok())
     }
 
-    pub(super) fn touch(&self) {
-        let now = u64::try_from(self.born.elapsed().as_millis()).unwrap_or(u64::MAX);
+    pub(super) fn touch(&self, now: Instant) {
+        let now = now.saturating_duration_since(self.born).as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.used.store(now, Ordering::Relaxed);
     }
 
@@ -115,11 +152,28 @@ impl Handle {
 }
 
 /// A masker for a definition's own secrets.
-pub(super) fn masker(server: &StdioServer) -> Masker {
-    let env: serde_json::Map<_, _> = server
-        .env
+pub(super) fn masker(definition: &Definition) -> Masker {
+    match definition {
+        Definition::Local(server) => local_masker(server),
+        Definition::Remote(server) => remote_masker(server),
+    }
+}
+
+/// For a server that runs here.
+pub(super) fn local_masker(server: &StdioServer) -> Masker {
+    let env = pairs(&server.env);
+    Masker::of([&json!({"command": server.command, "args": server.args, "env": env})])
+}
+
+/// For a remote one: what stands in the file itself. What its placeholders stand for is known to its connection.
+fn remote_masker(server: &RemoteServer) -> Masker {
+    // As an environment and not as headers: the value of an ordinary header is an ordinary word in an answer.
+    Masker::of([&json!({"url": server.url, "env": pairs(&server.headers)})])
+}
+
+fn pairs(pairs: &[(String, String)]) -> serde_json::Map<String, serde_json::Value> {
+    pairs
         .iter()
         .map(|(name, value)| (name.clone(), value.clone().into()))
-        .collect();
-    Masker::of([&json!({"command": server.command, "args": server.args, "env": env})])
+        .collect()
 }

@@ -84,6 +84,15 @@ impl Logs {
         Drained(receiver)
     }
 
+    /// Adds a line of ours, with nothing secret in it.
+    pub(super) fn note(&self, line: String) {
+        let mut tail = self.tail();
+        if tail.lines.len() == LINES {
+            tail.lines.pop_front();
+        }
+        tail.lines.push_back(line);
+    }
+
     /// The lines, oldest first.
     pub(super) fn lines(&self) -> Vec<String> {
         let tail = self.tail();

@@ -8,11 +8,15 @@ mod call;
 mod check;
 mod connection;
 mod context;
+mod declined;
 mod handle;
+mod keys;
 pub mod launch;
 mod listing;
+mod local;
 mod logs;
 mod names;
+mod remote;
 mod result;
 mod server;
 mod snapshot;
@@ -21,6 +25,7 @@ mod text;
 mod thread;
 mod tool;
 mod transport;
+mod trouble;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -30,7 +35,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::config::{Revision, ServerName, StdioServer, ThreadConfig, definition_key};
+use crate::config::{
+    Definition, RemoteAuth, RemoteTransport, Revision, ServerName, ThreadConfig, definition_key,
+};
+use crate::net::Net;
 use crate::thread::ThreadId;
 
 use context::Context;
@@ -40,7 +48,9 @@ use thread::Thread;
 
 pub use call::{CallError, CallOutcome, CallRequest, Content, Progress};
 pub use check::{Broken, Stage, StageResult, Staged};
-pub use snapshot::{Refused, ServerKind, ServerState, ServerView, Snapshot, Stats};
+pub use keys::{Keys, NoKeys, NoToken};
+pub use remote::RemoteOptions;
+pub use snapshot::{Health, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats};
 pub use tool::{Schema, Tool};
 
 /// Notices that wait for the desk; more wait in the room.
@@ -83,6 +93,10 @@ pub struct RegistryOptions {
     pub start_timeout: Duration,
     /// The waits after the first, second, … crash; after the last the server is parked.
     pub backoff: Vec<Duration>,
+    /// How often a connected remote server is asked whether it is there.
+    pub health_every: Duration,
+    /// The other waits for remote servers.
+    pub remote: RemoteOptions,
     /// A server that was ready for this long starts counting crashes anew.
     pub good_after: Duration,
 }
@@ -98,6 +112,8 @@ impl RegistryOptions {
             call_cap: Duration::from_mins(10),
             start_timeout: Duration::from_mins(2),
             backoff: [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec(),
+            health_every: Duration::from_mins(1),
+            remote: RemoteOptions::default(),
             good_after: Duration::from_mins(5),
         }
     }
@@ -117,20 +133,60 @@ pub trait ToolCache: Send + Sync + std::fmt::Debug {
     fn put(&self, thread: ThreadId, server: &ServerName, tools: Option<(&str, &serde_json::Value)>);
 }
 
+/// A remote server that nobody has connected yet, to be tried.
+#[derive(Debug, Clone)]
+pub struct ProbeAsk {
+    /// The address as it was written.
+    pub url: String,
+    /// Headers of each request; a value may have `${secret:NAME}` in it.
+    pub headers: Vec<(String, String)>,
+    /// How the bot proves who it is.
+    pub auth: RemoteAuth,
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// The stages in their order; the last may be broken. A server that wants a login is no broken stage.
+    pub staged: Staged,
+    /// How the server is spoken to, as far as that is known. A server that wants a login first may not tell: then it is
+    /// streamable HTTP, and the first connection after the login decides.
+    pub transport: Option<RemoteTransport>,
+    /// What it wants to know of the bot.
+    pub auth: AuthWanted,
+    /// The server's own name and version, untrusted; empty where it wants a login first.
+    pub server_info: String,
+    /// How many tools it lists; `None` where it wants a login first.
+    pub tools: Option<usize>,
+}
+
+/// What a server wants to know before it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuthWanted {
+    /// Nothing.
+    None,
+    /// A login by OAuth: it sent a challenge that says so, or has metadata that does.
+    OAuth {
+        /// Its `WWW-Authenticate` header, if it sent one.
+        challenge: Option<String>,
+    },
+    /// Something, and it does not say what: a key or a token.
+    Unknown,
+    /// The key or token that it was sent is not the right one.
+    Refused,
+}
+
 /// What the registry tells the desk.
 #[derive(Debug, Clone)]
 pub enum Notice {
     /// Every server that the revision touched has settled: ready, failed, backing off, stopped, disabled or gone. Sent
-    /// once for each applied revision, also when nothing was touched.
+    /// once for each applied revision, also when nothing was touched; a revision that was applied again meanwhile is
+    /// reported once for both.
     Settled {
         /// Which thread.
         thread: ThreadId,
         /// Which revision.
         revision: Revision,
-        /// The servers it touched, as they are now; removed ones are in `removed`.
-        touched: Vec<ServerView>,
-        /// The servers it removed.
-        removed: Vec<ServerName>,
     },
     /// A server crashed too often and waits to be restarted.
     Parked {
@@ -158,10 +214,12 @@ impl Registry {
     pub fn start(
         options: RegistryOptions,
         cache: Arc<dyn ToolCache>,
+        net: Net,
+        keys: Arc<dyn Keys>,
     ) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, mut told) = mpsc::unbounded_channel();
         let (sender, receiver) = mpsc::channel(NOTICES);
-        let context = Arc::new(Context::new(options, cache, notices));
+        let context = Arc::new(Context::new(options, (cache, net, keys), notices));
         // Ends with the room: the tasks' end of the channel goes with the context.
         tokio::spawn(async move {
             while let Some(notice) = told.recv().await {
@@ -256,14 +314,12 @@ impl Registry {
             .ok_or_else(missing)
     }
 
-    /// The newest lines of a server's stderr, oldest first, secrets masked; bounded to 200 lines of 400 characters.
+    /// The newest lines of a server's stderr, or the requests to a remote one, oldest first, secrets masked; bounded to 200 lines of 400 characters.
     pub fn logs(&self, thread: ThreadId, server: &ServerName) -> Result<Vec<String>, NoServer> {
         let missing = || NoServer(server.as_str().to_owned());
         let thread = self.thread(thread).ok_or_else(missing)?;
         match thread.handle(server.as_str()) {
             Some(handle) => Ok(handle.logs.lines()),
-            // A remote one says nothing here.
-            None if thread.glance().server(server.as_str()).is_some() => Ok(Vec::new()),
             None => Err(missing()),
         }
     }
@@ -274,10 +330,20 @@ impl Registry {
         &self,
         thread: ThreadId,
         name: &ServerName,
-        server: &StdioServer,
+        server: &Definition,
         stages: mpsc::Sender<StageResult>,
     ) -> Staged {
         check::check(&self.room.context, thread, name, server, stages).await
+    }
+
+    /// Tries an address that nobody has connected yet, stage by stage; each finished stage is sent as it ends.
+    pub async fn probe(
+        &self,
+        thread: ThreadId,
+        ask: ProbeAsk,
+        stages: mpsc::Sender<StageResult>,
+    ) -> Probed {
+        remote::probe(&self.room.context, thread, ask, stages).await
     }
 
     /// Stops all of a thread's servers and forgets it. Returns at once; the processes end in the background.
@@ -353,13 +419,19 @@ impl Registry {
     ) -> HashMap<ServerName, Listing> {
         let cache = self.room.context.cache.clone();
         let look = move || {
-            config
-                .local
-                .iter()
-                .filter(|(_, server)| !server.disabled)
-                .filter_map(|(name, server)| {
-                    let kept = cache.get(thread, name, &definition_key(server))?;
-                    let masker = handle::masker(server);
+            let local = config.local.iter();
+            let local = local.map(|(name, server)| (name, Definition::Local(server.clone())));
+            let remote = config.remote.iter();
+            let remote = remote.map(|(name, server)| (name, Definition::Remote(server.clone())));
+            let admin = config.admin.iter();
+            let admin = admin.map(|(name, definition)| (name, definition.clone()));
+            local
+                .chain(remote)
+                .chain(admin)
+                .filter(|(_, definition)| !definition.is_disabled())
+                .filter_map(|(name, definition)| {
+                    let kept = cache.get(thread, name, &definition_key(&definition))?;
+                    let masker = handle::masker(&definition);
                     let listing = Listing::from_json(name.as_str(), &masker, &kept)?;
                     Some((name.clone(), listing))
                 })

@@ -1,5 +1,9 @@
 //! A server's life: one task that starts it, watches it, starts it again, puts it to sleep and ends it.
 
+mod ending;
+mod health;
+mod tools;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,35 +12,39 @@ use std::time::{Duration, Instant};
 use rmcp::service::ServiceError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::connection::{Connection, Opened, Process, Trouble, locate, open};
+use super::connection::{Backing, Connection, Opened};
 use super::context::Context;
-use super::handle::{Handle, Order};
+use super::handle::{Edition, Handle, Order, Tenure};
 use super::listing::{Listing, list_tools};
+use super::remote::{self, RemoteOptions};
+use super::text::sentence;
 use super::thread::{Change, Thread};
-use super::{Notice, ServerState};
-use crate::config::{StdioServer, definition_key};
+use super::trouble::{Mend, Trouble};
+use super::{Notice, ServerState, Stage, local};
+use crate::config::Definition;
+
+use ending::end;
+use health::Health;
+use tools::{keep, tools_changed};
 
 /// `tools/list_changed` is followed this long after it came, and at most this often.
 const CHANGED_SETTLES: Duration = Duration::from_millis(100);
 const CHANGED_AGAIN: Duration = Duration::from_secs(1);
 /// The deadline of listing the tools anew.
 const LIST_LIMIT: Duration = Duration::from_secs(30);
-/// A replaced server finishes the calls under way within this time.
-const DRAIN: Duration = Duration::from_secs(5);
-/// After its stdin closed a server has this long to end, and this long again after SIGTERM.
-const GRACE: Duration = Duration::from_secs(2);
-const TERM_GRACE: Duration = Duration::from_secs(1);
-/// How often a drain looks.
-const DRAIN_LOOK: Duration = Duration::from_millis(10);
+/// Who holds a connection that no call uses: its task twice, and the handle that calls are sent to.
+const IDLE_HOLDERS: usize = 3;
+/// A remote server that was up this long starts its waits anew.
+const REMOTE_GOOD: Duration = Duration::from_secs(30);
 
 /// Gives a server a task of its own. With tools that are known it sleeps until it is called, else it starts.
 pub(super) fn spawn(
     thread: &Arc<Thread>,
     handle: &Arc<Handle>,
-    definition: &StdioServer,
+    definition: &Definition,
     known: Option<Listing>,
 ) {
-    let (task, orders) = handle.take_over(definition);
+    let (tenure, orders) = handle.take_over(definition);
     let context = thread.context.clone();
     let step = if known.is_some() {
         Step::Rest { asleep: true }
@@ -47,7 +55,7 @@ pub(super) fn spawn(
         context: context.clone(),
         thread: thread.clone(),
         handle: handle.clone(),
-        task,
+        tenure,
         definition: definition.clone(),
         orders,
         running: None,
@@ -65,15 +73,15 @@ struct Server {
     context: Arc<Context>,
     thread: Arc<Thread>,
     handle: Arc<Handle>,
-    task: u64,
-    definition: StdioServer,
+    tenure: Tenure,
+    definition: Definition,
     orders: mpsc::UnboundedReceiver<Order>,
     running: Option<Running>,
     /// What the cache holds for `listed_for`.
     kept: Option<Listing>,
     listing: Listing,
     /// The definition that `listing` came from.
-    listed_for: StdioServer,
+    listed_for: Definition,
     /// Unexpected ends in a row.
     crashes: u32,
     /// The next start is one after an unexpected end.
@@ -84,7 +92,7 @@ struct Server {
 
 struct Running {
     connection: Arc<Connection>,
-    process: Process,
+    backing: Backing,
     ready: Instant,
 }
 
@@ -121,11 +129,7 @@ impl Server {
 
     async fn start(&mut self) -> Step {
         self.update(|change| {
-            if !matches!(change.state, ServerState::Starting { .. }) {
-                *change.state = ServerState::Starting {
-                    since: Instant::now(),
-                };
-            }
+            change.start();
         });
         if std::mem::take(&mut self.restarting) {
             self.handle.meter.restarted();
@@ -145,21 +149,15 @@ impl Server {
                     biased;
                     order = next_order(&self.context, &mut self.orders) => match order {
                         Order::Wake => {}
-                        Order::Redefine(definition) => {
-                            self.definition = definition;
-                            self.crashes = 0;
-                            return Step::Start;
-                        }
-                        Order::Restart(reply) => {
-                            self.replies.push(reply);
-                            self.crashes = 0;
-                            return Step::Start;
-                        }
-                        Order::Stop => return Step::End,
+                        Order::Redefine(..) | Order::Restart(_) | Order::Stop => break Err(order),
                     },
-                    opened = &mut opening => break opened,
+                    opened = &mut opening => break Ok(opened),
                 }
             }
+        };
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(order) => return self.obey(order).unwrap_or(Step::Start),
         };
         match opened {
             Ok(opened) => self.came_up(opened, began),
@@ -170,8 +168,7 @@ impl Server {
                 if self.listed_for != self.definition {
                     self.listing = Listing::default();
                 }
-                let reason = trouble.in_words(|text| self.handle.mask(text));
-                self.went_down(reason, trouble.lasting)
+                self.went_down(&trouble)
             }
         }
     }
@@ -179,19 +176,19 @@ impl Server {
     fn came_up(&mut self, opened: Opened, began: Instant) -> Step {
         let Opened {
             connection,
-            process,
+            backing,
             listing,
             protocol,
             server_info,
         } = opened;
-        self.handle.meter.started(began.elapsed());
-        self.handle.touch();
+        let ready = Instant::now();
+        self.handle.meter.started(ready.duration_since(began));
+        self.handle.touch(ready);
         self.listing = listing.clone();
         if self.listed_for != self.definition {
             self.listed_for = self.definition.clone();
             self.kept = None;
         }
-        let ready = Instant::now();
         let server_info = self.handle.mask(&server_info);
         self.update(|change| {
             change.connect(Some(connection.clone()));
@@ -207,7 +204,7 @@ impl Server {
         self.retire(true);
         self.running = Some(Running {
             connection,
-            process,
+            backing,
             ready,
         });
         self.keep();
@@ -225,15 +222,15 @@ impl Server {
         let mut listed = running.ready.checked_sub(CHANGED_AGAIN);
         let idle = self.context.options.server_idle;
         let mut look_at = Instant::now() + idle;
+        let mut health = Health::new(&connection, &self.context.options);
         loop {
-            let process = &running.process;
+            let backing = &running.backing;
             tokio::select! {
                 biased;
                 order = next_order(&self.context, &mut self.orders) => match order {
                     Order::Wake => {}
-                    Order::Redefine(definition) => {
-                        self.definition = definition;
-                        self.crashes = 0;
+                    Order::Redefine(definition, edition) => {
+                        self.redefine(*definition, edition);
                         return Step::Start;
                     }
                     Order::Restart(reply) => {
@@ -242,14 +239,14 @@ impl Server {
                         drop((connection, listing));
                         self.update(|change| {
                             change.connect(None);
-                            *change.state = ServerState::Starting { since: Instant::now() };
+                            change.start();
                         });
                         self.retire(false);
                         return Step::Start;
                     }
                     Order::Stop => return Step::End,
                 },
-                _ = process.child.ended() => break,
+                () = backing.ended() => break,
                 () = connection.events.ended.cancelled() => break,
                 () = connection.events.tools_changed.notified(), if list_at.is_none() => {
                     let soon = Instant::now() + CHANGED_SETTLES;
@@ -260,7 +257,7 @@ impl Server {
                     listed = Some(Instant::now());
                     let (connection, name) = (connection.clone(), self.handle.name.clone());
                     listing = Some(Box::pin(async move {
-                        tokio::time::timeout(LIST_LIMIT, list_tools(&connection.peer, name.as_str(), &connection.masker)).await
+                        tokio::time::timeout(LIST_LIMIT, list_tools(&connection.peer, name.as_str(), &connection.masker.load())).await
                     }));
                 }
                 result = async { match listing.as_mut() {
@@ -271,7 +268,7 @@ impl Server {
                     match result {
                         Ok(Ok(fresh)) if fresh != self.listing => {
                             self.listing = fresh;
-                            tools_changed(&self.thread, &self.handle, self.task, &self.listing);
+                            tools_changed(&self.thread, &self.handle, self.tenure, &self.listing);
                             self.kept = keep(&self.context, &self.thread, &self.handle, &self.listed_for, &self.listing, self.kept.take());
                         }
                         Ok(Ok(_)) => {}
@@ -281,10 +278,18 @@ impl Server {
                         ),
                     }
                 }
+                checked = health.next(&connection) => {
+                    self.handle.meter.checked(checked.took, checked.outcome.is_ok());
+                    self.thread.counted();
+                    let is_busy = Arc::strong_count(&connection) > IDLE_HOLDERS;
+                    if let Some(trouble) = health.judge(checked.outcome, is_busy) {
+                        connection.events.fail(trouble);
+                        break;
+                    }
+                }
                 () = sleep_until(look_at) => {
                     let unused = self.handle.unused_for();
-                    // Ours, the one in `Running`, and the one that calls are sent to.
-                    if unused >= idle && listing.is_none() && Arc::strong_count(&connection) <= 3 {
+                    if unused >= idle && listing.is_none() && Arc::strong_count(&connection) <= IDLE_HOLDERS {
                         drop((connection, listing));
                         return self.fall_asleep();
                     }
@@ -310,62 +315,87 @@ impl Server {
         self.update(|change| {
             change.connect(None);
         });
-        let mut why = "it ended".to_owned();
-        let mut said = Vec::new();
+        let mut trouble = Trouble::new(Stage::Process, "it ended", "", Mend::Again);
         let mut was_good = false;
         if let Some(running) = self.running.as_mut() {
-            was_good = running.ready.elapsed() >= self.context.options.good_after;
-            let flooding = connection.events.why();
-            let (ended, lines) = if flooding.is_some() {
-                (None, self.handle.logs.telling())
-            } else {
-                running.process.last_words(&self.handle.logs).await
-            };
-            why = match (flooding, ended) {
-                (Some(why), _) => why.to_owned(),
-                (None, Some(ended)) => ended,
-                (None, None) => "it closed its output".to_owned(),
-            };
-            said = lines;
+            let up = running.ready.elapsed();
+            match &mut running.backing {
+                Backing::Process(process) => {
+                    was_good = up >= self.context.options.good_after;
+                    let flooding = connection.events.why();
+                    let (ended, said) = if flooding.is_some() {
+                        (None, self.handle.logs.telling())
+                    } else {
+                        process.last_words(&self.handle.logs).await
+                    };
+                    trouble.what = match (flooding, ended) {
+                        (Some(why), _) => why.to_owned(),
+                        (None, Some(ended)) => ended,
+                        (None, None) => "it closed its output".to_owned(),
+                    };
+                    trouble.said = said;
+                }
+                Backing::Link(link) => {
+                    was_good = up >= REMOTE_GOOD;
+                    trouble = connection.events.trouble();
+                    // What went on when it was noticed says more than the end itself.
+                    if let Some(failure) =
+                        link.failure().filter(|_| trouble.stage == Stage::Process)
+                    {
+                        trouble = failure.trouble(Stage::Http);
+                    }
+                }
+            }
         }
         if was_good {
             self.crashes = 0;
         }
-        connection.events.ended.cancel();
+        connection.events.close();
         self.retire(false);
-        let trouble = Trouble {
-            stage: super::Stage::Process,
-            what: why,
-            advice: String::new(),
-            lasting: false,
-            said,
-        };
-        let reason = trouble.in_words(|text| self.handle.mask(text));
-        self.went_down(reason, false)
+        self.went_down(&trouble)
     }
 
-    /// `reason` is masked.
-    fn went_down(&mut self, reason: String, lasting: bool) -> Step {
+    fn went_down(&mut self, trouble: &Trouble) -> Step {
         tracing::info!(thread = %self.thread.id, server = %self.handle.name, "a server went down");
-        if lasting {
-            self.update(|change| {
-                *change.state = ServerState::Failed { reason };
-                hide(change);
-            });
-            return Step::Rest { asleep: false };
-        }
-        let wait = self
-            .context
-            .options
-            .backoff
-            .get(self.crashes as usize)
-            .copied();
+        let reason = trouble.in_words(|text| self.handle.mask(text));
+        let at_rest = match &trouble.mend {
+            Mend::Change => ServerState::Failed { reason },
+            Mend::Login(challenge) => ServerState::NeedsLogin {
+                reason: sentence(&self.handle.mask(&trouble.what)),
+                challenge: challenge.clone(),
+            },
+            Mend::Approval => ServerState::WaitingForApproval,
+            Mend::Again | Mend::Now | Mend::After(_) => {
+                return self.try_again_later(reason, &trouble.mend);
+            }
+        };
+        self.update(|change| {
+            *change.state = at_rest;
+            hide(change);
+        });
+        Step::Rest { asleep: false }
+    }
+
+    fn try_again_later(&mut self, reason: String, mend: &Mend) -> Step {
+        let wait = match &self.definition {
+            Definition::Local(_) => self
+                .context
+                .options
+                .backoff
+                .get(self.crashes as usize)
+                .copied(),
+            Definition::Remote(_) => Some(remote_wait(
+                &self.context.options.remote,
+                self.crashes,
+                mend,
+            )),
+        };
         let Some(wait) = wait else {
-            self.update(|change| {
+            let is_parked = self.update(|change| {
                 *change.state = ServerState::Parked { reason };
                 hide(change);
             });
-            if let Some(server) = self.view() {
+            if is_parked && let Some(server) = self.view() {
                 self.context.tell(Notice::Parked {
                     thread: self.thread.id,
                     server,
@@ -373,7 +403,11 @@ impl Server {
             }
             return Step::Rest { asleep: false };
         };
-        self.crashes += 1;
+        self.crashes = self.crashes.saturating_add(1);
+        if wait.is_zero() {
+            self.restarting = true;
+            return Step::Start;
+        }
         let (until, attempt) = (Instant::now() + wait, self.crashes);
         let Listing { tools, refused } = self.listing.clone();
         self.update(|change| {
@@ -392,7 +426,7 @@ impl Server {
         loop {
             tokio::select! {
                 order = next_order(&self.context, &mut self.orders) => {
-                    if let Some(step) = self.obey_at_rest(order) {
+                    if let Some(step) = self.obey(order) {
                         return step;
                     }
                 }
@@ -410,16 +444,16 @@ impl Server {
             if asleep && matches!(order, Order::Wake) {
                 return Step::Start;
             }
-            if let Some(step) = self.obey_at_rest(order) {
+            if let Some(step) = self.obey(order) {
                 return step;
             }
         }
     }
 
-    fn obey_at_rest(&mut self, order: Order) -> Option<Step> {
+    fn obey(&mut self, order: Order) -> Option<Step> {
         match order {
             Order::Wake => return None,
-            Order::Redefine(definition) => self.definition = definition,
+            Order::Redefine(definition, edition) => self.redefine(*definition, edition),
             Order::Restart(reply) => self.replies.push(reply),
             Order::Stop => return Some(Step::End),
         }
@@ -451,8 +485,15 @@ impl Server {
         );
     }
 
-    fn update(&self, change: impl FnOnce(&mut Change<'_>)) {
-        self.thread.update(&self.handle, self.task, change);
+    fn redefine(&mut self, definition: Definition, edition: Edition) {
+        self.definition = definition;
+        self.tenure.edition = edition;
+        self.crashes = 0;
+    }
+
+    /// Whether what it says of the server's state counted.
+    fn update(&self, change: impl FnOnce(&mut Change<'_>)) -> bool {
+        self.thread.update(&self.handle, self.tenure, change)
     }
 
     fn view(&self) -> Option<super::ServerView> {
@@ -473,18 +514,41 @@ async fn try_open(
     context: &Arc<Context>,
     thread: &Thread,
     handle: &Handle,
-    definition: &StdioServer,
+    definition: &Definition,
 ) -> Result<Opened, Trouble> {
-    let located = locate(context, thread.id, definition).await?;
-    open(
-        context,
-        handle.name.as_str(),
-        definition,
-        located,
-        &handle.logs,
-        &mut |_, _| {},
-    )
-    .await
+    let (name, logs, quiet) = (handle.name.as_str(), &handle.logs, &mut |_, _| {});
+    match definition {
+        Definition::Local(server) => {
+            local::open(context, thread.id, name, server, logs, quiet).await
+        }
+        Definition::Remote(server) => {
+            // What the operator wrote is agreed to by that.
+            if !handle.is_admin
+                && !context
+                    .keys
+                    .is_approved(thread.id, &handle.name, server)
+                    .await
+            {
+                let what = "nobody has agreed to it yet";
+                return Err(Trouble::new(Stage::Auth, what, "", Mend::Approval));
+            }
+            remote::open(context, thread.id, name, server, logs, quiet).await
+        }
+    }
+}
+
+/// How long a remote server is left alone after it went down for the `crashes`th time in a row, from 0.
+fn remote_wait(options: &RemoteOptions, crashes: u32, mend: &Mend) -> Duration {
+    if *mend == Mend::Now && crashes == 0 {
+        return Duration::ZERO;
+    }
+    let doubled = 2_u32.saturating_pow(crashes.min(16));
+    let wait = options.backoff.saturating_mul(doubled);
+    let wait = remote::jittered(wait.min(options.backoff_cap));
+    match mend {
+        Mend::After(asked) => wait.max(*asked),
+        _ => wait,
+    }
 }
 
 /// The next order; the end of the room, or of whoever could order, is one to stop.
@@ -496,98 +560,31 @@ async fn next_order(context: &Context, orders: &mut mpsc::UnboundedReceiver<Orde
     }
 }
 
-fn tools_changed(thread: &Thread, handle: &Handle, task: u64, listing: &Listing) {
-    thread.update(handle, task, |change| {
-        *change.tools = listing.tools.clone();
-        *change.refused = listing.refused.clone();
-    });
-    if let Some(server) = thread.glance().server(handle.name.as_str()).cloned() {
-        thread.context.tell(Notice::ToolsChanged {
-            thread: thread.id,
-            server,
-        });
-    }
-}
-
-/// Puts the tools into the cache unless they are there; what the cache holds then.
-fn keep(
-    context: &Arc<Context>,
-    thread: &Thread,
-    handle: &Handle,
-    definition: &StdioServer,
-    listing: &Listing,
-    kept: Option<Listing>,
-) -> Option<Listing> {
-    if kept.as_ref() == Some(listing) {
-        return kept;
-    }
-    let (cache, thread, name) = (context.cache.clone(), thread.id, handle.name.clone());
-    let (key, value) = (definition_key(definition), listing.to_json());
-    // It writes to disk and may wait for it.
-    context
-        .tasks
-        .spawn_blocking(move || cache.put(thread, &name, Some((&key, &value))));
-    Some(listing.clone())
-}
-
-/// Ends a process: closes its stdin, asks, and then insists, for everything that it started.
-async fn end(
-    context: Arc<Context>,
-    thread: Arc<Thread>,
-    handle: Arc<Handle>,
-    running: Running,
-    drain: bool,
-) {
-    let Running {
-        connection,
-        mut process,
-        ..
-    } = running;
-    let hurry = context.hurry.clone();
-    if drain {
-        let until = Instant::now() + DRAIN;
-        // Calls under way hold the connection.
-        while Arc::strong_count(&connection) > 1
-            && Instant::now() < until
-            && !connection.events.ended.is_cancelled()
-            && !context.closing.is_cancelled()
-        {
-            tokio::time::sleep(DRAIN_LOOK).await;
-        }
-    }
-    let killed = tokio::select! {
-        killed = end_in_peace(&connection, &process) => killed,
-        () = hurry.cancelled() => true,
-    };
-    if killed && context.closing.is_cancelled() {
-        context
-            .killed
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .push((thread.id, handle.name.clone()));
-    }
-    let left = process.child.sweep().await;
-    if left > 0 {
-        tracing::error!(
-            thread = %thread.id, server = %handle.name, left,
-            "processes of a server cannot be ended by the system"
-        );
-    }
-    // Whoever still waits for an answer is told.
-    connection.events.ended.cancel();
-}
-
-/// Whether it has to be killed.
-async fn end_in_peace(connection: &Connection, process: &Process) -> bool {
-    connection.outgoing.close().await;
-    let ended = || process.child.ended();
-    if tokio::time::timeout(GRACE, ended()).await.is_ok() {
-        return false;
-    }
-    process.child.terminate().await;
-    tokio::time::timeout(TERM_GRACE, ended()).await.is_err()
-}
-
 async fn sleep_until(until: Instant) {
     tokio::time::sleep_until(until.into()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remote_server_is_left_alone_ever_longer_and_never_for_good() {
+        let asked = Duration::from_secs(40);
+        for (crashes, mend, least, most) in [
+            (0, Mend::Now, 0, 0),
+            (1, Mend::Now, 1_600, 2_400),
+            (0, Mend::Again, 800, 1_200),
+            (3, Mend::Again, 6_400, 9_600),
+            (8, Mend::Again, 204_800, 307_200),
+            (9, Mend::Again, 240_000, 360_000),
+            (u32::MAX, Mend::Again, 240_000, 360_000),
+            (0, Mend::After(asked), 40_000, 40_000),
+        ] {
+            for _ in 0..50 {
+                let wait = remote_wait(&RemoteOptions::default(), crashes, &mend).as_millis();
+                assert!((least..=most).contains(&wait), "{crashes} {mend:?}: {wait}");
+            }
+        }
+    }
 }

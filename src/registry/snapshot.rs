@@ -12,10 +12,12 @@ use crate::config::{Revision, ServerName};
 pub struct Snapshot {
     /// The newest revision that was applied.
     pub revision: Revision,
-    /// The servers in the files' order, local before remote.
+    /// The servers in the files' order: local, remote, the operator's.
     pub servers: Vec<ServerView>,
     /// Unique tool name (`server__tool`) → place in `servers` and in its `tools`.
-    pub names: HashMap<String, (usize, usize)>,
+    pub names: Arc<HashMap<String, (usize, usize)>>,
+    /// The operator's servers that the thread's own ones of the same name hide.
+    pub hidden: Vec<ServerName>,
 }
 
 /// One server as people see it.
@@ -25,6 +27,8 @@ pub struct ServerView {
     pub name: ServerName,
     /// Local or remote.
     pub kind: ServerKind,
+    /// The operator offers it; the thread cannot change it.
+    pub is_admin: bool,
     /// Where it is in its life.
     pub state: ServerState,
     /// Its tools; kept from the cache while it sleeps, empty while it has none.
@@ -40,7 +44,7 @@ pub struct ServerView {
 pub enum ServerKind {
     /// `mcp.json`.
     Local,
-    /// `mcp_remote.json`; shown, not yet connected.
+    /// `mcp_remote.json`.
     Remote,
 }
 
@@ -84,8 +88,15 @@ pub enum ServerState {
     },
     /// Switched off in the file.
     Disabled,
-    /// A remote entry, not served yet.
-    NotServed,
+    /// A remote entry that nobody agreed to: it was written by hand, or changed. Not connected before `/mcp connect`.
+    WaitingForApproval,
+    /// A remote server that lets nobody in without a login.
+    NeedsLogin {
+        /// Why, a sentence.
+        reason: String,
+        /// The server's `WWW-Authenticate` header, where it sent one; for the login's begin.
+        challenge: Option<String>,
+    },
 }
 
 /// A tool that was left out of the list.
@@ -110,6 +121,23 @@ pub struct Stats {
     pub start_time: Option<Duration>,
     /// The middle one of the last answers' times (up to 64).
     pub median_call: Option<Duration>,
+    /// The last calls that are remembered (up to 64).
+    pub recent: u32,
+    /// How many of them got no answer: the error rate is one by the other.
+    pub recent_failed: u32,
+    /// The newest check of a remote server; `None` before the first, and for a local one.
+    pub health: Option<Health>,
+}
+
+/// Whether a remote server was there when it was asked last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Health {
+    /// When.
+    pub at: Instant,
+    /// How long its answer took, or was waited for.
+    pub took: Duration,
+    /// It answered.
+    pub is_well: bool,
 }
 
 impl Snapshot {

@@ -56,7 +56,15 @@ pub(super) fn sentence(text: &str) -> String {
     let Some(first) = letters.next() else {
         return String::new();
     };
-    format!("{}{}.", first.to_uppercase(), letters.as_str())
+    // A question ends as it is.
+    let stop = if text.ends_with(['?', '!']) { "" } else { "." };
+    format!("{}{}{stop}", first.to_uppercase(), letters.as_str())
+}
+
+/// "1 tool", "2 tools".
+pub(super) fn count(number: usize, thing: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{s}")
 }
 
 /// A line of a program's output without terminal colours and control characters.
@@ -90,6 +98,7 @@ mod tests {
             ("it ended", "It ended."),
             ("It ended. ", "It ended."),
             ("`x` is gone...", "`x` is gone."),
+            ("is it there?.", "Is it there?"),
             (" ", ""),
         ] {
             assert_eq!(sentence(text), expected);

@@ -13,12 +13,12 @@ use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::context::Context;
-use super::handle::{Handle, Order};
+use super::handle::{Handle, Tenure};
 use super::listing::Listing;
 use super::names::{Wanted, settle};
 use super::server;
 use super::{Notice, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats, Tool};
-use crate::config::{Revision, ServerName, StdioServer, ThreadConfig};
+use crate::config::{Definition, Revision, ServerName, ThreadConfig};
 use crate::thread::ThreadId;
 
 /// One loaded thread.
@@ -41,6 +41,8 @@ struct Table {
     revision: Revision,
     entries: Vec<Entry>,
     pending: Vec<Pending>,
+    named: Named,
+    hidden: Vec<ServerName>,
     applied: bool,
     gone: bool,
 }
@@ -51,14 +53,18 @@ struct Entry {
     state: ServerState,
     tools: Arc<[Tool]>,
     refused: Arc<[Refused]>,
-    /// `None` for a remote one.
-    local: Option<Local>,
+    definition: Definition,
+    handle: Arc<Handle>,
 }
 
-#[derive(Debug)]
-struct Local {
-    definition: StdioServer,
-    handle: Arc<Handle>,
+/// The unique names of the tools, made anew only when tools come, go or move: most publications tell of something else.
+#[derive(Debug, Default)]
+struct Named {
+    /// Whose names they are, by the servers' places.
+    of: Vec<Arc<[Tool]>>,
+    names: Arc<HashMap<String, (usize, usize)>>,
+    /// Tools that cannot have the name that they want.
+    renamed: Vec<((usize, usize), String)>,
 }
 
 /// An applied revision that is not reported yet.
@@ -66,7 +72,6 @@ struct Local {
 struct Pending {
     revision: Revision,
     touched: Vec<ServerName>,
-    removed: Vec<ServerName>,
 }
 
 /// What a server's task may change of its entry.
@@ -75,9 +80,21 @@ pub(super) struct Change<'a> {
     pub(super) tools: &'a mut Arc<[Tool]>,
     pub(super) refused: &'a mut Arc<[Refused]>,
     handle: &'a Handle,
+    /// Readers would see nothing new.
+    idle: bool,
 }
 
 impl Change<'_> {
+    /// It starts; where that was said already, nothing is published.
+    pub(super) fn start(&mut self) {
+        self.idle = matches!(self.state, ServerState::Starting { .. });
+        if !self.idle {
+            *self.state = ServerState::Starting {
+                since: Instant::now(),
+            };
+        }
+    }
+
     /// Sends new calls there from now on.
     pub(super) fn connect(&self, connection: Option<Arc<Connection>>) {
         self.handle.connection.store(connection);
@@ -121,48 +138,32 @@ impl Thread {
             .map(|entry| (entry.name.clone(), entry))
             .collect();
         let mut touched = Vec::new();
-        for (name, definition) in &config.local {
+        let local = config
+            .local
+            .iter()
+            .map(|(name, server)| (name, Definition::Local(server.clone()), false));
+        let remote = config
+            .remote
+            .iter()
+            .map(|(name, server)| (name, Definition::Remote(server.clone()), false));
+        let admin = config
+            .admin
+            .iter()
+            .map(|(name, definition)| (name, definition.clone(), true));
+        for (name, definition, is_admin) in local.chain(remote).chain(admin) {
             let before = old.remove(name);
-            let (entry, is_touched) = self.local_entry(name, definition, before, &mut cached);
+            let (entry, is_touched) =
+                self.entry(name, (definition, is_admin), before, cached.remove(name));
             if is_touched {
                 touched.push(name.clone());
             }
             table.entries.push(entry);
         }
-        for (name, server) in &config.remote {
-            let before = old.remove(name);
-            let state = if server.disabled {
-                ServerState::Disabled
-            } else {
-                ServerState::NotServed
-            };
-            if before
-                .as_ref()
-                .is_none_or(|entry| entry.local.is_some() || entry.state != state)
-            {
-                touched.push(name.clone());
-            }
-            if let Some(local) = before.and_then(|entry| entry.local) {
-                local.handle.let_go();
-            }
-            table.entries.push(Entry {
-                name: name.clone(),
-                state,
-                tools: Arc::default(),
-                refused: Arc::default(),
-                local: None,
-            });
+        table.hidden.clone_from(&config.hidden);
+        for entry in old.into_values() {
+            entry.handle.let_go();
         }
-        let mut removed: Vec<_> = old.keys().cloned().collect();
-        removed.sort_unstable();
-        for local in old.into_values().filter_map(|entry| entry.local) {
-            local.handle.let_go();
-        }
-        table.pending.push(Pending {
-            revision,
-            touched,
-            removed,
-        });
+        table.await_report(Pending { revision, touched });
         self.publish_handles(&table);
         self.publish(&mut table);
     }
@@ -171,34 +172,53 @@ impl Thread {
     pub(super) fn unload(&self) {
         let mut table = self.lock();
         table.gone = true;
-        for local in table.entries.drain(..).filter_map(|entry| entry.local) {
-            local.handle.let_go();
+        for entry in table.entries.drain(..) {
+            entry.handle.let_go();
         }
         table.pending.clear();
         self.publish_handles(&table);
         self.publish(&mut table);
     }
 
-    /// Lets a server's task change its entry; passed over where the server is somebody else's by now.
-    pub(super) fn update(&self, handle: &Handle, task: u64, change: impl FnOnce(&mut Change<'_>)) {
+    /// Lets a server's task change its entry; passed over where the server is somebody else's by now. A task that has not
+    /// heard of the newest definition yet still says which tools can be called, but not how the server does: with its word
+    /// the new revision would be reported as settled before it was tried. Whether its word counted.
+    pub(super) fn update(
+        &self,
+        handle: &Handle,
+        tenure: Tenure,
+        change: impl FnOnce(&mut Change<'_>),
+    ) -> bool {
         let mut table = self.lock();
-        if handle.task.load(Ordering::Acquire) != task {
-            return;
+        if !handle.is_of(tenure) {
+            return false;
         }
         let Some(entry) = table
             .entries
             .iter_mut()
             .find(|entry| entry.name == handle.name)
         else {
-            return;
+            return false;
         };
-        change(&mut Change {
-            state: &mut entry.state,
+        let counts = handle.is_of_edition(tenure);
+        let mut unheard = entry.state.clone();
+        let state = if counts {
+            &mut entry.state
+        } else {
+            &mut unheard
+        };
+        let mut changed = Change {
+            state,
             tools: &mut entry.tools,
             refused: &mut entry.refused,
             handle,
-        });
-        self.publish(&mut table);
+            idle: false,
+        };
+        change(&mut changed);
+        if !changed.idle {
+            self.publish(&mut table);
+        }
+        counts
     }
 
     /// The newest snapshot, with counts of now.
@@ -239,70 +259,67 @@ impl Thread {
         }
     }
 
-    fn local_entry(
+    /// A server's entry from now on, and whether it differs from what was before.
+    fn entry(
         self: &Arc<Self>,
         name: &ServerName,
-        definition: &StdioServer,
+        (definition, is_admin): (Definition, bool),
         before: Option<Entry>,
-        cached: &mut HashMap<ServerName, Listing>,
+        cached: Option<Listing>,
     ) -> (Entry, bool) {
-        let fresh = |handle: Arc<Handle>, state, listing: Listing| Entry {
-            name: name.clone(),
-            state,
-            tools: listing.tools,
-            refused: listing.refused,
-            local: Some(Local {
-                definition: definition.clone(),
-                handle,
-            }),
-        };
         let starting = ServerState::Starting {
             since: Instant::now(),
         };
-        let Some((mut entry, local)) = before.and_then(|mut entry| {
-            let local = entry.local.take()?;
-            Some((entry, local))
-        }) else {
-            let handle = Handle::new(name.clone(), definition);
-            if definition.disabled {
-                return (
-                    fresh(handle, ServerState::Disabled, Listing::default()),
-                    true,
-                );
+        let before = before.and_then(|before| {
+            // The operator's server and the thread's own one of that name have nothing in common.
+            if before.handle.is_admin == is_admin {
+                return Some(before);
             }
-            let known = cached.remove(name);
-            let state = if known.is_some() {
-                ServerState::Asleep
+            before.handle.let_go();
+            None
+        });
+        let Some(mut entry) = before else {
+            let handle = Handle::new(name.clone(), &definition, is_admin);
+            let known = if definition.is_disabled() {
+                None
             } else {
-                starting
+                cached
             };
-            server::spawn(self, &handle, definition, known.clone());
-            return (fresh(handle, state, known.unwrap_or_default()), true);
+            let state = match &known {
+                _ if definition.is_disabled() => ServerState::Disabled,
+                Some(_) => ServerState::Asleep,
+                None => starting,
+            };
+            if !definition.is_disabled() {
+                server::spawn(self, &handle, &definition, known.clone());
+            }
+            let Listing { tools, refused } = known.unwrap_or_default();
+            let entry = Entry {
+                name: name.clone(),
+                state,
+                tools,
+                refused,
+                definition,
+                handle,
+            };
+            return (entry, true);
         };
-        if local.definition == *definition {
-            entry.local = Some(local);
+        if entry.definition == definition {
             return (entry, false);
         }
-        let Local {
-            definition: old,
-            handle,
-        } = local;
-        if definition.disabled {
-            handle.let_go();
+        if definition.is_disabled() {
+            entry.handle.let_go();
             entry.state = ServerState::Disabled;
             entry.tools = Arc::default();
             entry.refused = Arc::default();
         } else {
             // Its tools of before stay until the new ones are there: the old process still answers.
-            if old.disabled || !handle.order(Order::Redefine(definition.clone())) {
-                server::spawn(self, &handle, definition, None);
+            if entry.definition.is_disabled() || !entry.handle.redefine(&definition) {
+                server::spawn(self, &entry.handle, &definition, None);
             }
             entry.state = starting;
         }
-        entry.local = Some(Local {
-            definition: definition.clone(),
-            handle,
-        });
+        entry.definition = definition;
         (entry, true)
     }
 
@@ -310,10 +327,7 @@ impl Thread {
         let handles = table
             .entries
             .iter()
-            .filter_map(|entry| {
-                let local = entry.local.as_ref()?;
-                Some((entry.name.as_str().to_owned(), local.handle.clone()))
-            })
+            .map(|entry| (entry.name.as_str().to_owned(), entry.handle.clone()))
             .collect();
         self.handles.store(Arc::new(handles));
     }
@@ -328,23 +342,16 @@ impl Thread {
             .filter(|server| matches!(server.state, ServerState::Starting { .. }))
             .map(|server| server.name.as_str())
             .collect();
-        table.pending.retain(|pending| {
-            if pending
-                .touched
-                .iter()
-                .any(|name| unsettled.contains(name.as_str()))
-            {
+        table.pending.retain_mut(|pending| {
+            // Once is enough: what is down starts again and again, and two such need never rest at the same time.
+            let touched = &mut pending.touched;
+            touched.retain(|name| unsettled.contains(name.as_str()));
+            if !touched.is_empty() {
                 return true;
             }
             self.context.tell(Notice::Settled {
                 thread: self.id,
                 revision: pending.revision,
-                touched: pending
-                    .touched
-                    .iter()
-                    .filter_map(|name| snapshot.server(name.as_str()).cloned())
-                    .collect(),
-                removed: pending.removed.clone(),
             });
             false
         });
@@ -356,38 +363,70 @@ impl Thread {
 }
 
 impl Table {
-    fn snapshot(&self) -> Snapshot {
-        let wanted: Vec<_> = self
-            .entries
-            .iter()
-            .enumerate()
-            .flat_map(|(server, entry)| {
-                entry
-                    .tools
-                    .iter()
-                    .enumerate()
-                    .map(move |(tool, offer)| Wanted {
-                        place: (server, tool),
-                        server: entry.name.as_str(),
-                        tool: &offer.name,
-                        name: &offer.unique_name,
-                    })
-            })
-            .collect();
-        let (names, renamed) = settle(&wanted);
+    /// One report a revision, also where it was applied again before it settled (the operator offers something else): who
+    /// waits for the revision waits for all that it touched.
+    fn await_report(&mut self, mut new: Pending) {
+        let same = |pending: &Pending| pending.revision == new.revision;
+        if let Some(at) = self.pending.iter().position(same) {
+            new.touched.extend(self.pending.remove(at).touched);
+            new.touched.sort_unstable();
+            new.touched.dedup();
+        }
+        self.pending.push(new);
+    }
+
+    fn snapshot(&mut self) -> Snapshot {
+        if !self.named.is_of(&self.entries) {
+            self.named = Named::new(&self.entries);
+        }
         let mut servers: Vec<_> = self.entries.iter().map(Entry::view).collect();
-        for ((server, tool), name) in renamed {
+        for ((server, tool), name) in &self.named.renamed {
             // Rare, so the copy of a server's tools is made here and not kept.
-            let tools = &mut servers[server].tools;
+            let tools = &mut servers[*server].tools;
             let mut own = tools.to_vec();
-            own[tool].unique_name = name;
+            own[*tool].unique_name.clone_from(name);
             *tools = own.into();
         }
         Snapshot {
             revision: self.revision,
             servers,
-            names,
+            names: self.named.names.clone(),
+            hidden: self.hidden.clone(),
         }
+    }
+}
+
+impl Named {
+    fn new(entries: &[Entry]) -> Self {
+        let wanted: Vec<_> = entries
+            .iter()
+            .enumerate()
+            .flat_map(|(server, entry)| {
+                let tools = entry.tools.iter().enumerate();
+                tools.map(move |(tool, offer)| Wanted {
+                    place: (server, tool),
+                    server: entry.name.as_str(),
+                    tool: &offer.name,
+                    name: &offer.unique_name,
+                })
+            })
+            .collect();
+        let (names, renamed) = settle(&wanted);
+        Self {
+            of: entries.iter().map(|entry| entry.tools.clone()).collect(),
+            names: Arc::new(names),
+            renamed,
+        }
+    }
+
+    /// Two servers never share a list, so the same list in the same place is the same server's.
+    fn is_of(&self, entries: &[Entry]) -> bool {
+        let none = Arc::default();
+        (0..self.of.len().max(entries.len())).all(|place| {
+            let before = self.of.get(place).unwrap_or(&none);
+            let now = entries.get(place).map_or(&none, |entry| &entry.tools);
+            Arc::ptr_eq(before, now) || (before.is_empty() && now.is_empty())
+        })
     }
 }
 
@@ -395,10 +434,11 @@ impl Entry {
     fn view(&self) -> ServerView {
         ServerView {
             name: self.name.clone(),
-            kind: match self.local {
-                Some(_) => ServerKind::Local,
-                None => ServerKind::Remote,
+            kind: match self.definition {
+                Definition::Local(_) => ServerKind::Local,
+                Definition::Remote(_) => ServerKind::Remote,
             },
+            is_admin: self.handle.is_admin,
             state: self.state.clone(),
             tools: self.tools.clone(),
             refused: self.refused.clone(),
@@ -407,8 +447,9 @@ impl Entry {
     }
 
     fn stats(&self) -> Stats {
-        self.local
-            .as_ref()
-            .map_or_else(Stats::default, |local| local.handle.meter.read())
+        self.handle.meter.read()
     }
 }
+
+#[cfg(test)]
+mod tests;
