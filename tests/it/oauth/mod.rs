@@ -1,0 +1,9 @@
+//! Logins against a small authorization server: each promise of the room, and what happens when it goes wrong.
+
+mod back;
+mod begin;
+mod ends;
+mod pages;
+mod stand;
+mod tokens;
+mod world;
