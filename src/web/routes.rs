@@ -1,0 +1,122 @@
+//! Which request gets which page.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
+use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::oauth::{Arrival, OAuth};
+
+use super::pages::{self, Page};
+
+/// The router. There is one handler: a proxy may have left the path of the public URL on a request or not, and both are
+/// the same request.
+pub(super) fn routes(oauth: OAuth) -> Router {
+    Router::new().fallback(answer).with_state(oauth)
+}
+
+/// What there is.
+enum Place<'a> {
+    Health,
+    Document,
+    Callback,
+    Start(&'a str),
+}
+
+async fn answer(State(oauth): State<OAuth>, request: Request) -> Response<Body> {
+    let path = request.uri().path();
+    let stripped = || path.strip_prefix(oauth.base_path());
+    let Some(place) = place(path).or_else(|| place(stripped()?)) else {
+        return pages::nothing_here().into_response();
+    };
+    let headers = request.headers();
+    let (is_get, is_head) = (
+        request.method() == Method::GET,
+        request.method() == Method::HEAD,
+    );
+    match place {
+        Place::Health if is_get || is_head => plain("text/plain; charset=utf-8", "ok\n".to_owned()),
+        Place::Document if is_get || is_head => match oauth.client_document() {
+            Some(document) => plain("application/json", document.to_string()),
+            None => pages::nothing_here().into_response(),
+        },
+        // Not HEAD: the look ahead of a link preview must not use the state up.
+        Place::Callback if is_get => {
+            let query = request.uri().query().unwrap_or_default();
+            let cookies = cookies(headers);
+            pages::arrival(&oauth.arrive(query, cookies.as_deref()).await).into_response()
+        }
+        Place::Start(nonce) if request.method() == Method::POST && is_own_form(headers) => {
+            leave(&oauth, nonce).await
+        }
+        // Also a POST that another site sent: the person sees first what they are asked.
+        Place::Start(nonce) if is_get || is_head || request.method() == Method::POST => {
+            start(&oauth, nonce).await.into_response()
+        }
+        Place::Health | Place::Document | Place::Callback | Place::Start(_) => {
+            let mut response = pages::nothing_here().into_response();
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response
+        }
+    }
+}
+
+fn place(path: &str) -> Option<Place<'_>> {
+    match path {
+        "/healthz" => Some(Place::Health),
+        "/oauth/client.json" => Some(Place::Document),
+        "/oauth/callback" => Some(Place::Callback),
+        other => other.strip_prefix("/oauth/start/").map(Place::Start),
+    }
+}
+
+async fn start(oauth: &OAuth, nonce: &str) -> Page {
+    match oauth.start_page(nonce).await {
+        Some(start) => pages::start(&start),
+        None => pages::arrival(&Arrival::Unknown),
+    }
+}
+
+async fn leave(oauth: &OAuth, nonce: &str) -> Response<Body> {
+    let Some((address, cookie)) = oauth.leave(nonce).await else {
+        return pages::arrival(&Arrival::Unknown).into_response();
+    };
+    let (Ok(address), Ok(cookie)) = (
+        HeaderValue::from_str(address.as_str()),
+        HeaderValue::from_str(&cookie),
+    ) else {
+        return pages::arrival(&Arrival::Unknown).into_response();
+    };
+    let mut response = pages::safe(Response::new(Body::empty()));
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    response.headers_mut().insert(LOCATION, address);
+    response.headers_mut().insert(SET_COOKIE, cookie);
+    response
+}
+
+/// Whether a form was sent from our own page. Browsers say so (Fetch Metadata); one that says nothing is an old one, and
+/// its person still meets the authorization server's own question.
+fn is_own_form(headers: &HeaderMap) -> bool {
+    headers
+        .get("sec-fetch-site")
+        .is_none_or(|site| site == "same-origin")
+}
+
+/// All cookies in one line (RFC 9113, 8.2.3 allows several).
+fn cookies(headers: &HeaderMap) -> Option<String> {
+    let lines: Vec<&str> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+fn plain(kind: &'static str, text: String) -> Response<Body> {
+    let mut response = pages::safe(Response::new(Body::from(text)));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
