@@ -1,7 +1,7 @@
 //! `/mcp add` and `/mcp add-json`, also as the READMEs of other clients write them.
 
 use super::parse::{CommandError, usage};
-use super::{AddLine, Request, json as json_text, lex};
+use super::{AddLine, Request, connect, json as json_text, lex};
 use crate::config::is_env_name;
 
 /// What follows `/mcp add`.
@@ -102,8 +102,12 @@ fn named_json(text: &str) -> Result<Request, CommandError> {
     })
 }
 
-/// The words of an add line. `second_dashes`: the client takes a `--` out of the command's arguments too.
+/// The words of an add line, or of one that adds a remote server. `second_dashes`: the client takes a `--` out of the
+/// command's arguments too.
 fn add(words: Vec<String>, second_dashes: bool) -> Result<Request, CommandError> {
+    if is_remote(&words) {
+        return connect::words(words);
+    }
     let mut words = words.into_iter().peekable();
     let (mut name, mut env, mut cwd) = (None, Vec::new(), None);
     let mut command: Vec<String> = Vec::new();
@@ -150,12 +154,9 @@ fn add(words: Vec<String>, second_dashes: bool) -> Result<Request, CommandError>
             "-s" | "--scope" => {
                 value().ok_or_else(|| fault("after `--scope` comes a word"))?;
             }
-            "-t" | "--transport" => match value().as_deref() {
-                Some("stdio") => {}
-                Some(_) => return Err(remote()),
-                None => return Err(fault("after `--transport` comes a word")),
-            },
-            "-H" | "--header" | "--url" | "--bearer-token-env-var" => return Err(remote()),
+            "-t" | "--transport" => {
+                value().ok_or_else(|| fault("after `--transport` comes a word"))?;
+            }
             _ => {
                 // What is attached to a letter may be a secret.
                 let shown = if option.starts_with("--") { 32 } else { 2 };
@@ -181,7 +182,6 @@ fn add(words: Vec<String>, second_dashes: bool) -> Result<Request, CommandError>
             "the server's name is missing; it comes before the command",
         )),
         (Some(_), None) => Err(fault("the command that starts the server is missing")),
-        (Some(_), Some(program)) if is_url(&program) => Err(remote()),
         (Some(name), Some(program)) => Ok(Request::Add(AddLine {
             name,
             command: program,
@@ -218,6 +218,40 @@ fn variable(word: &str) -> Option<(String, String)> {
     (begins && key.chars().all(allowed)).then(|| (key.to_owned(), value.to_owned()))
 }
 
+/// Whether the line adds a server that is reached by an address: it names one in place of a program, or has an option
+/// that only such a server takes.
+fn is_remote(words: &[String]) -> bool {
+    let mut words = words.iter().take_while(|word| *word != "--").peekable();
+    let mut named = 0;
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-H" | "--header" | "--url" | "--bearer-token-env-var" => return true,
+            "-t" | "--transport" => {
+                if words.next().is_some_and(|kind| kind != "stdio") {
+                    return true;
+                }
+            }
+            "-e" | "--env" | "-s" | "--scope" | "--cwd" => {
+                words.next();
+            }
+            option if option.starts_with("--header=") || option.starts_with("--url=") => {
+                return true;
+            }
+            option if option.starts_with("--transport=") => {
+                if option != "--transport=stdio" {
+                    return true;
+                }
+            }
+            option if option.starts_with('-') => {}
+            _ if is_url(word) => return true,
+            // A name, and then a program, whose arguments say nothing here.
+            _ if named == 1 => return false,
+            _ => named += 1,
+        }
+    }
+    false
+}
+
 fn is_url(word: &str) -> bool {
     let word = word.to_ascii_lowercase();
     word.starts_with("http://") || word.starts_with("https://")
@@ -225,8 +259,4 @@ fn is_url(word: &str) -> bool {
 
 fn fault(what: &str) -> CommandError {
     usage("add", what)
-}
-
-fn remote() -> CommandError {
-    fault("a server with a URL is a remote one, and those come by `/mcp connect NAME URL`")
 }

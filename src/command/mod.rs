@@ -4,6 +4,7 @@
 //! capital letters in command words, `/mcp@OurBot`. Arguments after the subcommand stay verbatim where they are JSON.
 
 mod add;
+mod connect;
 mod json;
 mod lex;
 mod parse;
@@ -58,7 +59,8 @@ pub enum Request {
     Edit {
         /// The server.
         name: String,
-        /// Fields in order: `command`, `args`, `cwd`, `env.KEY`, `env`; an empty value takes the field away.
+        /// Fields in order: `command`, `args`, `cwd`, `env.KEY`, `env`, and of a remote server `url`, `headers.KEY`,
+        /// `timeout_ms`; an empty value takes the field away.
         fields: Vec<(String, String)>,
     },
     /// `/mcp rename A B`.
@@ -97,8 +99,19 @@ pub enum Request {
     History,
     /// `/mcp undo`.
     Undo,
-    /// `/mcp connect …`: the rest, verbatim.
-    Connect(String),
+    /// `/mcp connect` alone, or with just a name: the guided flow, or the one of a server that is there.
+    ConnectGuided(Option<String>),
+    /// `/mcp connect [NAME] URL …`, `/mcp add NAME URL`, and the lines with which other clients add a remote server.
+    Connect(ConnectLine),
+    /// `/mcp login NAME [--client-id ID]`.
+    Login {
+        /// The server.
+        name: String,
+        /// A client id that was registered beforehand.
+        client_id: Option<String>,
+    },
+    /// `/mcp logout NAME`.
+    Logout(String),
     /// A command of another bot in the same group (`/mcp@OtherBot`): stay silent.
     NotForUs,
 }
@@ -130,7 +143,9 @@ impl Request {
             Self::Restart(_) => "restart",
             Self::History => "history",
             Self::Undo => "undo",
-            Self::Connect(_) => "connect",
+            Self::ConnectGuided(_) | Self::Connect(_) => "connect",
+            Self::Login { .. } => "login",
+            Self::Logout(_) => "logout",
             Self::NotForUs => "not for us",
         }
     }
@@ -166,6 +181,50 @@ impl fmt::Debug for AddLine {
             .field("command", &self.command)
             .finish_non_exhaustive()
     }
+}
+
+/// The parts of `/mcp connect …` in one line.
+///
+/// `Debug` shows that it is one, since any part may hold a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectLine {
+    /// The name, as typed; where none was, it is derived from the address.
+    pub name: Option<String>,
+    /// The address, with its scheme.
+    pub url: String,
+    /// `--header 'K: V'`, in order.
+    pub headers: Vec<(String, String)>,
+    /// How the bot proves who it is.
+    pub auth: ConnectAuth,
+    /// `--client-id ID`.
+    pub client_id: Option<String>,
+}
+
+impl fmt::Debug for ConnectLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectLine").finish_non_exhaustive()
+    }
+}
+
+/// The way of login that was asked for; not `Debug`, since it may hold a secret.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub enum ConnectAuth {
+    /// Nothing was said: the server is asked.
+    #[default]
+    Ask,
+    /// `--none`.
+    None,
+    /// `--bearer`, perhaps with the token.
+    Bearer(Option<String>),
+    /// `--api-key HEADER`, perhaps with the key.
+    ApiKey {
+        /// The header; `Authorization` where none was given.
+        header: Option<String>,
+        /// The key.
+        key: Option<String>,
+    },
+    /// `--oauth`.
+    OAuth,
 }
 
 /// The arguments of a tool call as they were typed.

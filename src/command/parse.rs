@@ -1,7 +1,7 @@
 //! A line of text → a [`Request`], or what is wrong with it and how it is written.
 
 use super::table::{self, Entry};
-use super::{Arguments, Request, add, json, lex};
+use super::{Arguments, Request, add, connect, json, lex};
 use crate::config::{FileKind, SyntaxError};
 
 /// Why a line is no request. The desk turns it into a message with one thing to do.
@@ -157,7 +157,9 @@ impl Line<'_> {
             "restart" => self.name().map(Request::Restart),
             "history" => self.alone(Request::History),
             "undo" => self.alone(Request::Undo),
-            "connect" => Ok(Request::Connect(self.rest.trim_end().to_owned())),
+            "connect" => connect::line(self.rest),
+            "login" => connect::login(self.rest),
+            "logout" => self.name().map(Request::Logout),
             "help" => Ok(help(self.rest)),
             other => Err(unknown(other, other)),
         }
@@ -230,11 +232,15 @@ impl Line<'_> {
         let field = field.to_ascii_lowercase();
         match (field.as_str(), variable) {
             ("env", Some(variable)) if !variable.is_empty() => Ok(format!("env.{variable}")),
-            ("command" | "args" | "cwd" | "env", None) => Ok(field),
+            ("headers" | "header", Some(name)) if !name.is_empty() => Ok(format!("headers.{name}")),
+            ("command" | "args" | "cwd" | "env" | "url" | "timeout_ms", None) => Ok(field),
+            ("auth" | "headers", _) => Err(self.usage(
+                "one header is changed with headers.NAME=value, and the login with `/mcp connect NAME`",
+            )),
             ("disabled" | "enabled", None) => Err(self
                 .usage("whether a server runs is changed with `/mcp enable` and `/mcp disable`")),
             ("name", None) => Err(self.usage("the name is changed with `/mcp rename`")),
-            _ => Err(self.usage("the fields are command, args, cwd, env and env.KEY")),
+            _ => Err(self.usage("the fields are command, args, cwd, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms")),
         }
     }
 

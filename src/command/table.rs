@@ -47,12 +47,44 @@ pub const TABLE: &[Entry] = &[
         summary: "add servers from the JSON of a README",
         help: "Adds servers from JSON, as READMEs show it: one server, several by name, or a whole file with \
                `mcpServers`. Give a name in front where the JSON is one server only. Code fences and the curly quotes \
-               of phones are fine. Local servers are proposed to you before anything is written; for remote ones I \
-               name the line that will add them.",
+               of phones are fine. Nothing is written before you press Apply; a remote server among them gets a \
+               button that connects it.",
         examples: &[
             r#"/mcp add-json memory {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-memory"]}"#,
             r#"/mcp add-json {"mcpServers": {"demo": {"command": "switchboard", "args": ["demo-server"]}}}"#,
         ],
+    },
+    Entry {
+        name: "connect",
+        usage: "/mcp connect [NAME] [URL] [--header 'NAME: VALUE']… [--bearer | --api-key HEADER | --oauth | --none] [--client-id ID]",
+        summary: "connect a server that is reached by a URL",
+        help: "Connects a server elsewhere on the network. Send /mcp connect alone and I ask for its address; I try it \
+               while you watch, and find out what it wants: nothing, a key or token, or a login in your browser. \
+               Without a name it is named after its host. Keys and tokens are asked for in private and never shown. \
+               You see what will change first; nothing is connected before you press Apply. With the name of a server \
+               that is here already, its address or login is set anew.",
+        examples: &[
+            "/mcp connect https://mcp.linear.app/mcp",
+            "/mcp connect docs https://mcp.example.com/mcp --bearer",
+            "/mcp connect hub https://hub.example.com/mcp --api-key X-API-Key --header 'X-Team: blue'",
+        ],
+    },
+    Entry {
+        name: "login",
+        usage: "/mcp login NAME [--client-id ID]",
+        summary: "log in at a remote server",
+        help: "Gives you a link to log in at a server that wants it. You agree there, come back here and press Finish; \
+               from then on everybody in this chat uses that server's tools with your account. Only who began a login \
+               can finish it, within 15 minutes. A client id is needed only where the server says so.",
+        examples: &["/mcp login linear"],
+    },
+    Entry {
+        name: "logout",
+        usage: "/mcp logout NAME",
+        summary: "forget the login at a remote server",
+        help: "Forgets the login at a server, and tells the server that it is over where it can be told. The server \
+               stays in the list; /mcp login brings its tools back.",
+        examples: &["/mcp logout linear"],
     },
     Entry {
         name: "upload",
@@ -84,8 +116,8 @@ pub const TABLE: &[Entry] = &[
         name: "show",
         usage: "/mcp show NAME",
         summary: "show one server in full",
-        help: "Shows one server: its command, arguments, environment and folder, how it is doing, and its tools. \
-               Values that look secret are masked.",
+        help: "Shows one server: its command, arguments, environment and folder, or its address and login, how it is \
+               doing, and its tools. Values that look secret are masked.",
         examples: &["/mcp show everything"],
     },
     Entry {
@@ -93,9 +125,9 @@ pub const TABLE: &[Entry] = &[
         usage: "/mcp edit NAME [FIELD=VALUE]…",
         summary: "change a server",
         help: "Changes a server. With the name alone I go through its fields with you. Or name the fields in one line: \
-               command, args, cwd, env.KEY for one variable, or env for all of them. Put quotes around a value with \
-               spaces; leave the value empty to take the field away. You see the difference before anything is \
-               written.",
+               command, args, cwd, env.KEY for one variable, or env for all of them; of a remote server url, \
+               headers.NAME and timeout_ms. Put quotes around a value with spaces; leave the value empty to take the \
+               field away. You see the difference before anything is written.",
         examples: &[
             "/mcp edit everything",
             r#"/mcp edit files args="-y @modelcontextprotocol/server-filesystem /tmp" env.LOG=debug"#,
@@ -113,15 +145,15 @@ pub const TABLE: &[Entry] = &[
         name: "remove",
         usage: "/mcp remove NAME",
         summary: "remove a server and its tools",
-        help: "Removes a server from this thread. It is stopped and its tools are gone as soon as you press Apply. \
-               Changed your mind later? Send /mcp undo.",
+        help: "Removes a server from this thread. It is stopped and its tools are gone as soon as you press Apply, \
+               and so are the key or login of a remote one. Changed your mind later? Send /mcp undo.",
         examples: &["/mcp remove everything"],
     },
     Entry {
         name: "enable",
         usage: "/mcp enable NAME",
         summary: "switch a server on again",
-        help: "Switches a server on that was disabled. Since a program will run here, you are asked before it starts.",
+        help: "Switches a server on that was disabled. You are asked before a program starts here or a server is reached.",
         examples: &["/mcp enable everything"],
     },
     Entry {
@@ -156,9 +188,9 @@ pub const TABLE: &[Entry] = &[
         name: "test",
         usage: "/mcp test NAME",
         summary: "try a server stage by stage",
-        help: "Tries a server stage by stage: is the command found, does the process start, does it answer, in which \
-               version of the protocol, does it list its tools, is each tool's schema sound. The first stage that \
-               fails says why and what to do.",
+        help: "Tries a server stage by stage: is the command found and does the process start, or is the address found \
+               and does it answer; in which version of the protocol, does it list its tools, is each tool's schema \
+               sound. The first stage that fails says why and what to do.",
         examples: &["/mcp test everything"],
     },
     Entry {
@@ -174,7 +206,7 @@ pub const TABLE: &[Entry] = &[
         usage: "/mcp logs NAME",
         summary: "the last lines that a server printed",
         help: "Shows the last lines that a server wrote to its error output, which is where servers say what troubles \
-               them. Secrets are masked.",
+               them. Of a remote server it shows the last requests, with status and time. Secrets are masked.",
         examples: &["/mcp logs everything"],
     },
     Entry {
@@ -201,15 +233,6 @@ pub const TABLE: &[Entry] = &[
         examples: &["/mcp undo"],
     },
     Entry {
-        name: "connect",
-        usage: "/mcp connect NAME URL",
-        summary: "connect a remote server (not in this version yet)",
-        help: "Will connect a server that is reached by a URL. This version cannot do that yet, and says so instead of \
-               pretending; servers that run on this machine are added with /mcp add. A mcp_remote.json that is there \
-               already is read, checked and shown.",
-        examples: &["/mcp connect docs https://mcp.example.com/mcp"],
-    },
-    Entry {
         name: "help",
         usage: "/mcp help [COMMAND]",
         summary: "explain a command",
@@ -231,6 +254,13 @@ const ALIASES: &[(&str, &str)] = &[
     ("log", "logs"),
     ("on", "enable"),
     ("off", "disable"),
+    ("signin", "login"),
+    ("log-in", "login"),
+    ("sign-in", "login"),
+    ("auth", "login"),
+    ("signout", "logout"),
+    ("log-out", "logout"),
+    ("sign-out", "logout"),
 ];
 
 /// The entry of a subcommand or of another word for it, whatever its capitals.

@@ -42,7 +42,8 @@ fn shown(request: Request) -> String {
         Request::Start(text)
         | Request::HelpFor(text)
         | Request::Tools(text)
-        | Request::AddGuided(text) => {
+        | Request::AddGuided(text)
+        | Request::ConnectGuided(text) => {
             format!("{command} ({})", text.as_deref().unwrap_or("none"))
         }
         Request::Show(name)
@@ -52,7 +53,27 @@ fn shown(request: Request) -> String {
         | Request::Test(name)
         | Request::Logs(name)
         | Request::Restart(name)
-        | Request::Connect(name) => format!("{command} {name}"),
+        | Request::Logout(name) => format!("{command} {name}"),
+        Request::Connect(line) => format!(
+            "{command} ({}) {} {}{} client {}",
+            line.name.as_deref().unwrap_or("none"),
+            line.url,
+            pairs(line.headers),
+            match line.auth {
+                ConnectAuth::Ask => "ask".to_owned(),
+                ConnectAuth::None => "nothing".to_owned(),
+                ConnectAuth::Bearer(token) => format!("bearer {token:?}"),
+                ConnectAuth::ApiKey { header, key } => format!("key {header:?} {key:?}"),
+                ConnectAuth::OAuth => "oauth".to_owned(),
+            },
+            line.client_id.as_deref().unwrap_or("none"),
+        ),
+        Request::Login { name, client_id } => {
+            format!(
+                "{command} {name} client {}",
+                client_id.as_deref().unwrap_or("none")
+            )
+        }
         Request::Download(kind) => format!("{command} {}", kind.file_name()),
         Request::Rename { from, to } => format!("{command} {from} {to}"),
         Request::AddJson { name, json } => {
@@ -146,8 +167,18 @@ fn subcommands_are_read() {
         ("/mcp rename a to b", "rename a b"),
         (
             "/mcp connect docs  https://x.example/mcp ",
-            "connect docs  https://x.example/mcp",
+            "connect (docs) https://x.example/mcp ask client none",
         ),
+        ("/mcp login linear", "login linear client none"),
+        (
+            "/mcp login linear --client-id abc",
+            "login linear client abc",
+        ),
+        (
+            "/mcp login —client-id=abc linear",
+            "login linear client abc",
+        ),
+        ("/mcp signout linear", "logout linear"),
         ("/mcp help", "help (none)"),
         ("/mcp help ADD_JSON", "help (add-json)"),
         ("/mcp help /mcp rm", "help (remove)"),
@@ -282,8 +313,6 @@ fn an_add_line_is_read_in_every_spelling() {
 
 #[test]
 fn an_add_line_that_lacks_something_says_what() {
-    let remote = "usage of /mcp add: a server with a URL is a remote one, and those come by \
-                  `/mcp connect NAME URL`";
     check(&[
         (
             "/mcp add a --",
@@ -315,21 +344,176 @@ fn an_add_line_that_lacks_something_says_what() {
             "usage of /mcp add: the option `-y` is not known here; if it belongs to the server's \
              command, put `--` before that command",
         ),
+        ("/mcp add a -- npx \"oops", "open quote at \"oops"),
+    ]);
+}
+
+#[test]
+fn a_remote_server_is_read_however_it_is_written() {
+    check(&[
+        ("/mcp connect", "connect (none)"),
+        ("/mcp connect linear", "connect (linear)"),
+        (
+            "/mcp connect https://mcp.linear.app/mcp",
+            "connect (none) https://mcp.linear.app/mcp ask client none",
+        ),
+        (
+            "/mcp connect mcp.linear.app/mcp",
+            "connect (none) https://mcp.linear.app/mcp ask client none",
+        ),
+        (
+            "/mcp connect mcp.linear.app",
+            "connect (none) https://mcp.linear.app ask client none",
+        ),
+        (
+            "/mcp connect my.tools mcp.linear.app/mcp",
+            "connect (my.tools) https://mcp.linear.app/mcp ask client none",
+        ),
+        (
+            "/mcp connect http://localhost:8000/mcp docs",
+            "connect (docs) http://localhost:8000/mcp ask client none",
+        ),
+        (
+            "/mcp connect localhost:8000/mcp",
+            "connect (none) https://localhost:8000/mcp ask client none",
+        ),
+        (
+            "/mcp connect docs https://x.example --header 'X-Team: blue team' -H “X-B: 1”",
+            "connect (docs) https://x.example <X-Team=blue team><X-B=1>ask client none",
+        ),
+        (
+            "/mcp connect docs https://x.example —bearer",
+            "connect (docs) https://x.example bearer None client none",
+        ),
+        (
+            "/mcp connect --bearer docs https://x.example",
+            "connect (docs) https://x.example bearer None client none",
+        ),
+        (
+            "/mcp connect docs https://x.example --bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "connect (docs) https://x.example bearer Some(\"ghp_16C7e42F292c6912E7710c838347Ae178B4a\") client none",
+        ),
+        (
+            "/mcp connect https://x.example --bearer ghp_16C7e42F292c6912E7710c838347Ae178B4a",
+            "connect (none) https://x.example bearer Some(\"ghp_16C7e42F292c6912E7710c838347Ae178B4a\") client none",
+        ),
+        (
+            "/mcp connect docs https://x.example --bearer=abc",
+            "connect (docs) https://x.example bearer Some(\"abc\") client none",
+        ),
+        (
+            "/mcp connect docs https://x.example --api-key X-API-Key",
+            "connect (docs) https://x.example key Some(\"X-API-Key\") None client none",
+        ),
+        (
+            "/mcp connect docs https://x.example --api-key X-API-Key hush",
+            "connect (docs) https://x.example key Some(\"X-API-Key\") Some(\"hush\") client none",
+        ),
+        (
+            "/mcp connect --api-key https://x.example",
+            "connect (none) https://x.example key None None client none",
+        ),
+        (
+            "/mcp connect docs https://x.example --oauth --client-id abc",
+            "connect (docs) https://x.example oauth client abc",
+        ),
+        (
+            "/mcp connect docs https://x.example --client-id=abc",
+            "connect (docs) https://x.example oauth client abc",
+        ),
+        (
+            "/mcp connect docs https://x.example --none",
+            "connect (docs) https://x.example nothing client none",
+        ),
+    ]);
+}
+
+#[test]
+fn an_add_line_with_an_address_connects() {
+    check(&[
         (
             "/mcp add --transport http docs https://x.example/mcp",
-            remote,
-        ),
-        ("/mcp add -t sse docs https://x.example/sse", remote),
-        ("/mcp add docs https://x.example/mcp", remote),
-        (
-            "/mcp add claude mcp add --transport http docs https://x.example -H 'A: b'",
-            remote,
+            "connect (docs) https://x.example/mcp ask client none",
         ),
         (
-            "/mcp add codex mcp add docs --url https://x.example",
-            remote,
+            "/mcp add -t sse -s user docs https://x.example/sse",
+            "connect (docs) https://x.example/sse ask client none",
         ),
-        ("/mcp add a -- npx \"oops", "open quote at \"oops"),
+        (
+            "/mcp add docs https://x.example/mcp",
+            "connect (docs) https://x.example/mcp ask client none",
+        ),
+        (
+            "claude mcp add --transport http docs https://x.example -H 'A: b'",
+            "connect (docs) https://x.example <A=b>ask client none",
+        ),
+        (
+            "codex mcp add docs --url https://x.example --bearer-token-env-var TOKEN",
+            "connect (docs) https://x.example bearer None client none",
+        ),
+        (
+            "/mcp add proxy -- npx mcp-remote https://x.example",
+            "add proxy npx[mcp-remote|https://x.example]  cwd none",
+        ),
+        (
+            "/mcp add proxy npx mcp-remote https://x.example --header 'A: b'",
+            "add proxy npx[mcp-remote|https://x.example|--header|A: b]  cwd none",
+        ),
+    ]);
+}
+
+#[test]
+fn a_connect_line_that_is_not_right_says_why() {
+    check(&[
+        (
+            "/mcp connect docs --bearer",
+            "usage of /mcp connect: there is no address in it; one looks like https://mcp.example.com/mcp",
+        ),
+        (
+            "/mcp connect a b c",
+            "usage of /mcp connect: there is no address in it; one looks like https://mcp.example.com/mcp",
+        ),
+        (
+            "/mcp connect docs https://x.example https://y.example",
+            "usage of /mcp connect: only one address is expected",
+        ),
+        (
+            "/mcp connect my docs https://x.example",
+            "usage of /mcp connect: one name and one address are expected, and names have no spaces",
+        ),
+        (
+            "/mcp connect docs https://x.example --bearer --oauth",
+            "usage of /mcp connect: only one of `--bearer`, `--api-key`, `--oauth` and `--none` can be",
+        ),
+        (
+            "/mcp connect docs https://x.example --none --client-id x",
+            "usage of /mcp connect: `--client-id` goes with `--oauth`",
+        ),
+        (
+            "/mcp connect docs https://x.example --header hush",
+            "usage of /mcp connect: after `--header` comes 'Name: value' in quotes, as in `--header 'X-Team: blue'`",
+        ),
+        (
+            "/mcp connect docs https://x.example --colour",
+            "usage of /mcp connect: the option `--colour` is not known here; there are `--header`, `--bearer`, \
+             `--api-key`, `--oauth`, `--none` and `--client-id`",
+        ),
+        (
+            "/mcp login",
+            "usage of /mcp login: the server's name is missing",
+        ),
+        (
+            "/mcp login a b",
+            "usage of /mcp login: only one name is expected, and names have no spaces",
+        ),
+        (
+            "/mcp edit hub auth=oauth",
+            "usage of /mcp edit: one header is changed with headers.NAME=value, and the login with `/mcp connect NAME`",
+        ),
+        (
+            "/mcp edit hub headers.X-Team=red url=https://y.example",
+            "edit hub <headers.X-Team=red><url=https://y.example>",
+        ),
     ]);
 }
 
@@ -427,11 +611,11 @@ fn fields_of_an_edit_are_read() {
         ),
         (
             "/mcp edit gh colour=red",
-            "usage of /mcp edit: the fields are command, args, cwd, env and env.KEY",
+            "usage of /mcp edit: the fields are command, args, cwd, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms",
         ),
         (
             "/mcp edit gh env.=x",
-            "usage of /mcp edit: the fields are command, args, cwd, env and env.KEY",
+            "usage of /mcp edit: the fields are command, args, cwd, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms",
         ),
         (
             "/mcp edit gh disabled=true",
@@ -564,7 +748,10 @@ fn the_table_is_true() {
             let request =
                 read(example, Some("OurBot")).unwrap_or_else(|e| panic!("{example}: {e}"));
             assert_eq!(request.command(), entry.name, "{example}");
-            assert!(!matches!(request, Request::AddGuided(_)), "{example}");
+            assert!(
+                !matches!(request, Request::AddGuided(_) | Request::ConnectGuided(_)),
+                "{example}"
+            );
         }
         for word in [entry.name.to_uppercase(), entry.name.replace('-', "_")] {
             assert_eq!(help_for(&word), Some(entry), "{word}");
@@ -582,10 +769,13 @@ fn debug_shows_nothing_that_was_typed() {
         "/mcp edit a env.T=hush",
         "/mcp call a b {\"password\": \"hush\"}",
         "/mcp call a b password=hush",
+        "/mcp connect a https://x.example/hush --bearer hush",
+        "/mcp connect a https://x.example --header 'A: hush'",
     ] {
         let request = read(text, None).expect("is a request");
         let debug = match &request {
             Request::Add(line) => format!("{request:?}{line:?}"),
+            Request::Connect(line) => format!("{request:?}{line:?}"),
             Request::Call { arguments, .. } => format!("{request:?}{arguments:?}"),
             _ => format!("{request:?}"),
         };

@@ -57,6 +57,9 @@ proptest! {
             format!("/mcp call a b {{{text}"),
             format!("/mcp edit a {text}"),
             format!("/mcp edit a args=[{text}"),
+            format!("/mcp connect {text}"),
+            format!("/mcp connect a https://x.example {text}"),
+            format!("/mcp login {text}"),
             rest.clone(),
             format!("/{rest}"),
         ] {
@@ -97,6 +100,42 @@ proptest! {
             env,
             cwd,
         });
+        let read = read(&text, None);
+        prop_assert!(read == Ok(expected), "{text:?} is read as {}", told(&text));
+    }
+
+    #[test]
+    fn a_written_connect_line_comes_back(
+        name in proptest::option::of("[A-Za-z0-9_][A-Za-z0-9_-]{0,20}"),
+        path in "[a-z0-9/]{0,12}",
+        headers in proptest::collection::vec(("[A-Za-z][A-Za-z0-9-]{0,12}", "[ -~ä]{0,12}[a-z]"), 0..4),
+        auth in 0_u8..6,
+        url_first in any::<bool>(),
+        ways in any::<[u8; 2]>(),
+    ) {
+        let url = format!("https://x.example/{path}");
+        let mut text = String::from("/mcp connect");
+        let order = [name.clone(), Some(url.clone())];
+        let order: Vec<_> = if url_first { order.into_iter().rev().collect() } else { order.into() };
+        for word in order.into_iter().flatten() {
+            text += " ";
+            text += &word;
+        }
+        for (header, value) in &headers {
+            text += " --header ";
+            text += &quoted(&format!("{header}: {value}"), ways[0]);
+        }
+        let (auth, option) = match auth {
+            0 => (ConnectAuth::Ask, ""),
+            1 => (ConnectAuth::None, " --none"),
+            2 => (ConnectAuth::OAuth, " --oauth"),
+            3 => (ConnectAuth::Bearer(None), " --bearer"),
+            4 => (ConnectAuth::ApiKey { header: None, key: None }, " --api-key"),
+            _ => (ConnectAuth::ApiKey { header: Some("X-Key".to_owned()), key: None }, " --api-key X-Key"),
+        };
+        text += option;
+        let headers = headers.iter().map(|(name, value)| (name.clone(), value.trim().to_owned())).collect();
+        let expected = Request::Connect(ConnectLine { name, url, headers, auth, client_id: None });
         let read = read(&text, None);
         prop_assert!(read == Ok(expected), "{text:?} is read as {}", told(&text));
     }
