@@ -12,7 +12,9 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub use view::{Answer, Attachment, AttachmentKind, Block, Button, Question, Span, Text, View};
+pub use view::{
+    Answer, Attachment, AttachmentKind, Block, Button, Link, Question, Span, Text, View,
+};
 
 use crate::actor::{Actor, ActorId, Standing};
 use crate::thread::ThreadId;
@@ -151,6 +153,12 @@ pub trait Front: Send + Sync + fmt::Debug {
 
     /// Brings a sent file, at most `limit` bytes.
     async fn fetch(&self, file: &FileRef, limit: usize) -> Result<Vec<u8>, FrontError>;
+
+    /// A link that leads a person from a group into their private chat with the bot, which then hears `/start NONCE` from
+    /// them (Bot API: deep linking, 1 to 64 characters of `[A-Za-z0-9_-]`); `None` where there is no such thing.
+    fn private_link(&self, _nonce: &str) -> Option<String> {
+        None
+    }
 
     /// Answers a press; every press is answered once, at once.
     async fn answer(&self, press: &PressId, answer: Answer) -> Result<(), FrontError>;

@@ -9,6 +9,8 @@ use std::sync::Arc;
 pub struct View {
     /// The text of the message.
     pub blocks: Vec<Block>,
+    /// Links to the outside, a row each, above the buttons.
+    pub links: Vec<Link>,
     /// Rows of buttons below it.
     pub buttons: Vec<Vec<Button>>,
     /// Files and pictures sent after it.
@@ -65,6 +67,16 @@ pub struct Button {
     pub data: String,
 }
 
+/// A link to the outside that is opened by a press. Only addresses that the front's people can open: a page on the bot's
+/// own machine is written into the text instead (Bot API: URL buttons need a host with a dot).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// One to three words.
+    pub label: String,
+    /// An https address.
+    pub url: String,
+}
+
 /// A question that waits for text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -72,6 +84,8 @@ pub struct Question {
     pub placeholder: String,
     /// In a group, only this person is asked.
     pub of: Option<crate::actor::ActorId>,
+    /// The answer is a secret: where the front can, it is not shown while it is typed, and never kept in a history.
+    pub secret: bool,
 }
 
 /// A file or picture that goes with a message.
@@ -149,6 +163,16 @@ impl View {
         if !row.is_empty() {
             self.buttons.push(row);
         }
+        self
+    }
+
+    /// Adds a link to the outside.
+    #[must_use]
+    pub fn link(mut self, label: impl Into<String>, url: impl Into<String>) -> Self {
+        self.links.push(Link {
+            label: label.into(),
+            url: url.into(),
+        });
         self
     }
 

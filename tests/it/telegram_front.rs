@@ -663,6 +663,107 @@ async fn a_view_is_escaped_and_carries_its_buttons() {
 }
 
 #[tokio::test]
+async fn links_are_buttons_where_telegram_takes_them_and_else_text() {
+    let it = Running::start().await;
+    let ann = it.api.private_chat("Ann");
+    let page = "https://bot.example/oauth/start/abc?x=<1>&y=2";
+    let here = "http://127.0.0.1:8787/oauth/start/abc?a=1&b=2";
+    let view = || {
+        View::text("Log in:")
+            .link("Log in", page)
+            .link("Here", here)
+            .row(buttons())
+    };
+    let id = it.sent(ann.place, view()).await;
+    let shown = it.api.messages(ann.place).remove(0);
+    assert_eq!(shown.plain, format!("Log in:\n\nHere: {here}"));
+    let labels: Vec<Vec<&str>> = shown
+        .buttons
+        .iter()
+        .map(|row| row.iter().map(|(label, _)| label.as_str()).collect())
+        .collect();
+    assert_eq!(labels, [vec!["Log in"], vec!["Apply", "Cancel"]]);
+    assert!(
+        shown.buttons[0][0]
+            .1
+            .starts_with("https://bot.example/oauth/start/abc?x=")
+    );
+    // An edit takes them along, and takes them away.
+    it.front
+        .edit(
+            thread(ann.place),
+            id,
+            View::text("Done.").link("Again", page),
+        )
+        .await
+        .expect("edited");
+    let shown = it.api.messages(ann.place).remove(0);
+    assert_eq!((shown.plain.as_str(), shown.buttons.len()), ("Done.", 1));
+    it.front
+        .edit(thread(ann.place), id, View::text("Over."))
+        .await
+        .expect("edited");
+    assert!(it.api.messages(ann.place)[0].buttons.is_empty());
+    it.end().await;
+}
+
+#[tokio::test]
+async fn a_link_that_telegram_refuses_is_written_out() {
+    let it = Running::start().await;
+    let ann = it.api.private_chat("Ann");
+    for (method, why) in [
+        ("sendMessage", "Bad Request: BUTTON_URL_INVALID"),
+        (
+            "editMessageText",
+            "Bad Request: inline keyboard button URL 'x' is invalid: Wrong HTTP URL",
+        ),
+    ] {
+        it.api.fail(Fault::new(method, 400, why));
+    }
+    let view = |text: &str| {
+        View::text(text)
+            .link("Log in", "https://bot.example/x")
+            .row(buttons())
+    };
+    let id = it.sent(ann.place, view("One:")).await;
+    let written = |text: &str| {
+        let shown = it.api.messages(ann.place);
+        assert_eq!(shown.len(), 1, "{shown:?}");
+        assert_eq!(
+            shown[0].plain,
+            format!("{text}\n\nLog in: https://bot.example/x")
+        );
+        assert_eq!((shown[0].buttons.len(), shown[0].buttons[0].len()), (1, 2));
+    };
+    written("One:");
+    it.front
+        .edit(thread(ann.place), id, view("Two:"))
+        .await
+        .expect("edited");
+    written("Two:");
+    it.end().await;
+}
+
+#[tokio::test]
+async fn a_link_leads_into_the_private_chat_and_says_where_from() {
+    let mut it = Running::start().await;
+    assert_eq!(
+        it.front.private_link("aZ0_-9"),
+        Some(format!("https://t.me/{BOT_NAME}?start=aZ0_-9"))
+    );
+    for nonce in ["", "a b", "a&b", "ä", &"x".repeat(65)] {
+        assert_eq!(it.front.private_link(nonce), None, "{nonce}");
+    }
+    // What the link makes Telegram say for the person.
+    let ann = it.api.private_chat("Ann");
+    ann.says("/start aZ0_-9");
+    let event = it.event().await;
+    assert_eq!((event.private, event.thread), (true, thread(ann.place)));
+    assert!(matches!(event.kind, EventKind::Text(text) if text == "/start aZ0_-9"));
+    it.end().await;
+}
+
+#[tokio::test]
 async fn long_views_are_split_or_sent_as_files() {
     let it = Running::start().await;
     let ann = it.api.private_chat("Ann");
@@ -732,6 +833,7 @@ async fn edits_change_the_message_or_say_that_they_cannot() {
     let question = View::text("Name?").asking(Question {
         placeholder: "github".to_owned(),
         of: None,
+        secret: false,
     });
     let asked = it.sent(ann.place, question).await;
     let fixed = edit(asked, View::text("x")).await;
@@ -751,6 +853,7 @@ async fn questions_ask_one_person_in_groups_and_buttons_win() {
         View::text("Name?").asking(Question {
             placeholder: "x".repeat(100),
             of,
+            secret: false,
         })
     };
     it.sent(group.place(), question(Some(actor(&ann)))).await;

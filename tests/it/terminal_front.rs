@@ -178,6 +178,7 @@ async fn a_question_takes_numbers_as_answers() {
             let view = View::text(format!("{:?}", event.kind)).asking(Question {
                 placeholder: String::new(),
                 of: None,
+                secret: false,
             });
             let view = view.row([Button::new("Skip", "skip")]);
             terminal.send(event.thread, view).await.unwrap();
@@ -378,6 +379,26 @@ fn a_half_typed_line_is_kept_while_the_bot_speaks() {
     screen.wait_for("pressed stop");
     screen.wait_for("> ");
 
+    // The answer to a question for a secret is dots, from the first key on, also when the bot speaks meanwhile.
+    bot.write_all(b"q").unwrap();
+    screen.wait_for("Your key?");
+    screen.wait_for("> ");
+    screen.write("canary");
+    screen.wait_for("••••••");
+    bot.write_all(b"l").unwrap();
+    screen.wait_for("something logged");
+    screen.wait_for("> ••••••");
+    screen.write("-key\r");
+    screen.wait_for("got the secret");
+    screen.wait_for("> ");
+    // It is not among the lines that come back, and the next line is no secret.
+    screen.write("\u{1b}[A");
+    screen.wait_for("> 1");
+    screen.write("\u{15}open\r");
+    screen.wait_for("got \"open\"");
+    screen.wait_for("> ");
+    assert!(!screen.seen.contains("canary"), "{}", screen.seen);
+
     // Ctrl-C throws the line away; Ctrl-D ends, and the terminal is as it was.
     screen.write("nothing\u{3}");
     screen.wait_for("Ctrl-C again or Ctrl-D ends the chat.");
@@ -414,6 +435,16 @@ fn at_the_pty(address: &str) {
                     let sent = handle.block_on(bot.send(ThreadId::Local, view("from the bot")));
                     last = Some(sent.unwrap());
                 }
+                b'q' => {
+                    let question = View::text("Your key?").asking(Question {
+                        placeholder: String::new(),
+                        of: None,
+                        secret: true,
+                    });
+                    handle
+                        .block_on(bot.send(ThreadId::Local, question))
+                        .unwrap();
+                }
                 b'e' => handle
                     .block_on(bot.edit(ThreadId::Local, last.unwrap(), view("changed by the bot")))
                     .unwrap(),
@@ -424,6 +455,7 @@ fn at_the_pty(address: &str) {
     let handler: Handler = Arc::new(|terminal, event| {
         Box::pin(async move {
             let view = match event.kind {
+                EventKind::Text(text) if text == "canary-key" => View::text("got the secret"),
                 EventKind::Text(text) => View::text(format!("got {text:?}")),
                 EventKind::Press { data, .. } => View::text(format!("pressed {data}")),
                 other => panic!("{other:?}"),

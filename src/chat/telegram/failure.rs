@@ -35,6 +35,13 @@ impl Failure {
         self.says("can't parse entities")
     }
 
+    /// Whether Telegram refused the address of a button.
+    pub(super) fn is_bad_link(&self) -> bool {
+        self.says("button_url_invalid")
+            || self.says("button_type_invalid")
+            || self.says("inline keyboard button url")
+    }
+
     /// Whether an edit changed nothing.
     pub(super) fn is_not_modified(&self) -> bool {
         self.says("message is not modified")

@@ -8,6 +8,7 @@ mod files;
 mod html;
 mod incoming;
 mod limiter;
+mod links;
 mod memory;
 mod outgoing;
 mod poll;
@@ -311,6 +312,12 @@ impl Front for Telegram {
 
     async fn fetch(&self, file: &FileRef, limit: usize) -> Result<Vec<u8>, FrontError> {
         self.fetch_file(file, limit).await
+    }
+
+    fn private_link(&self, nonce: &str) -> Option<String> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        let fine = (1..=64).contains(&nonce.len()) && nonce.bytes().all(fits);
+        fine.then(|| format!("https://t.me/{}?start={nonce}", self.name))
     }
 
     async fn answer(&self, press: &PressId, answer: Answer) -> Result<(), FrontError> {

@@ -18,6 +18,7 @@ use teloxide::types::{
 use super::Telegram;
 use super::failure::Failure;
 use super::html::{clean, shorten};
+use super::links;
 use super::render::{MAX_PAGES, Page, render};
 use crate::chat::{Answer, Event, EventKind, FrontError, MessageId, View};
 use crate::thread::ThreadId;
@@ -39,28 +40,37 @@ impl Telegram {
         thread: ThreadId,
         mut view: View,
     ) -> Result<MessageId, FrontError> {
+        links::write_unfit(&mut view);
         hint_at_reply(thread, &mut view);
-        let rendered = render(&view, MAX_PAGES);
-        let mut pages = rendered.pages;
-        let files: Vec<_> = rendered.files.iter().chain(&view.attachments).collect();
-        if pages.is_empty() && (files.is_empty() || !view.buttons.is_empty()) {
-            pages.push(Page {
-                html: "…".to_owned(),
-                plain: "…".to_owned(),
-            });
+        let mut rendered = render(&view, MAX_PAGES);
+        let no_text = rendered.pages.is_empty();
+        let no_files = rendered.files.is_empty() && view.attachments.is_empty();
+        if no_text && (no_files || keyboard(&view).is_some()) {
+            view = view.line("…");
+            rendered = render(&view, MAX_PAGES);
         }
-        let below = self.below(thread, &view);
-        let last = pages.len().saturating_sub(1);
         let mut sent = None;
-        for (index, page) in pages.iter().enumerate() {
-            let below = if index == last {
-                below.clone()
+        let mut index = 0;
+        while let Some(page) = rendered.pages.get(index) {
+            let below = if index + 1 == rendered.pages.len() {
+                self.below(thread, &view)
             } else {
                 Below::default()
             };
-            sent = Some(self.send_page(thread, page, &below).await?);
+            match self.send_page(thread, page, &below).await {
+                Ok(message) => sent = Some(message),
+                Err(failure) if failure.is_bad_link() && !view.links.is_empty() => {
+                    tracing::warn!(%thread, %failure, "a link could not be a button and is written out");
+                    // They come last, so the pages before this one stay as they were sent.
+                    links::write_all(&mut view);
+                    rendered = render(&view, MAX_PAGES);
+                    continue;
+                }
+                Err(failure) => return Err(self.refused(thread, failure)),
+            }
+            index += 1;
         }
-        for file in files {
+        for file in rendered.files.iter().chain(&view.attachments) {
             let message = self.send_attachment(thread, file).await?;
             sent = sent.or(Some(message));
         }
@@ -74,18 +84,14 @@ impl Telegram {
         message: MessageId,
         mut view: View,
     ) -> Result<(), FrontError> {
+        links::write_unfit(&mut view);
         hint_at_reply(thread, &mut view);
         let Ok(id) = i32::try_from(message.0) else {
             return Err(FrontError::NotEditable("no such message".to_owned()));
         };
-        let rendered = render(&view, 1);
-        let page = rendered.pages.into_iter().next().unwrap_or_else(|| Page {
-            html: "…".to_owned(),
-            plain: "…".to_owned(),
-        });
-        let current = self.edit_page(thread, id, &page, keyboard(&view)).await?;
+        let current = self.edit_page(thread, id, &mut view).await?;
         if current {
-            for file in rendered.files.iter().chain(&view.attachments) {
+            for file in render(&view, 1).files.iter().chain(&view.attachments) {
                 self.send_attachment(thread, file).await?;
             }
         }
@@ -143,7 +149,8 @@ impl Telegram {
                 .and_then(|id| i32::try_from(id.0).ok())
                 .map(TgMessageId),
         };
-        if let Err(error) = self.send_page(thread, &page, &below).await {
+        if let Err(failure) = self.send_page(thread, &page, &below).await {
+            let error = self.refused(thread, failure);
             tracing::debug!(%thread, %error, "a notice could not be sent");
         }
     }
@@ -230,7 +237,7 @@ impl Telegram {
         thread: ThreadId,
         page: &Page,
         below: &Below,
-    ) -> Result<MessageId, FrontError> {
+    ) -> Result<MessageId, Failure> {
         let request = |text: String, mode: Option<ParseMode>| {
             self.show(thread, self.patience, move |chat, topic| {
                 let mut request = self
@@ -251,10 +258,7 @@ impl Telegram {
             tracing::error!(%thread, "Telegram could not read our marks, so they were left out");
             sent = request(page.plain.clone(), None).await;
         }
-        match sent {
-            Ok(message) => Ok(MessageId(message.id.0.into())),
-            Err(failure) => Err(self.refused(thread, failure)),
-        }
+        sent.map(|message| MessageId(message.id.0.into()))
     }
 
     /// Edits one message; `false` where a newer edit of it came meanwhile.
@@ -262,8 +266,7 @@ impl Telegram {
         &self,
         thread: ThreadId,
         message: i32,
-        page: &Page,
-        keyboard: Option<InlineKeyboardMarkup>,
+        view: &mut View,
     ) -> Result<bool, FrontError> {
         let (chat, _) = self.address(thread)?;
         let Some(mut turn) = self
@@ -274,6 +277,7 @@ impl Telegram {
         else {
             return Ok(false);
         };
+        let (mut page, mut below) = (only_page(view), keyboard(view));
         let mut mode = Some(ParseMode::Html);
         for tries in 1.. {
             let text = if mode.is_some() {
@@ -286,7 +290,7 @@ impl Telegram {
                 .edit_message_text(ChatId(chat), TgMessageId(message), text.clone())
                 .link_preview_options(no_preview());
             request.parse_mode = mode;
-            request.reply_markup.clone_from(&keyboard);
+            request.reply_markup.clone_from(&below);
             let failure = match self.ask(request).await {
                 Ok(_) => return Ok(true),
                 Err(failure) if failure.is_not_modified() => return Ok(true),
@@ -299,6 +303,12 @@ impl Telegram {
             }
             if failure.is_bad_entities() && mode.take().is_some() {
                 tracing::error!(%thread, "Telegram could not read our marks, so they were left out");
+                continue;
+            }
+            if failure.is_bad_link() && !view.links.is_empty() {
+                tracing::warn!(%thread, %failure, "a link could not be a button and is written out");
+                links::write_all(view);
+                (page, below) = (only_page(view), keyboard(view));
                 continue;
             }
             if let Some(wait) = failure.retry_after() {
@@ -357,7 +367,7 @@ pub(super) async fn within<T>(
 
 /// In a group the answer must be a reply; where buttons stand in the place of the forced one, a line says so.
 fn hint_at_reply(thread: ThreadId, view: &mut View) {
-    if is_group(thread) && view.question.is_some() && !view.buttons.is_empty() {
+    if is_group(thread) && view.question.is_some() && keyboard(view).is_some() {
         let hint = "Reply to this message with your answer.";
         *view = std::mem::take(view).line(hint);
     }
@@ -377,10 +387,25 @@ fn no_preview() -> LinkPreviewOptions {
     }
 }
 
-/// The buttons of a view, as Telegram takes them: at most 8 in a row and 100 in all.
+/// A view as the one message that an edit can make it.
+fn only_page(view: &View) -> Page {
+    let mut pages = render(view, 1).pages;
+    if pages.is_empty() {
+        pages = render(&View::text("…"), 1).pages;
+    }
+    pages.swap_remove(0)
+}
+
+/// The links and buttons of a view, as Telegram takes them: at most 8 in a row and 100 in all.
 fn keyboard(view: &View) -> Option<InlineKeyboardMarkup> {
-    let mut room = 100;
-    let mut rows = Vec::new();
+    let mut rows: Vec<Vec<InlineKeyboardButton>> = view
+        .links
+        .iter()
+        .filter_map(links::button)
+        .take(100)
+        .map(|button| vec![button])
+        .collect();
+    let mut room = 100 - rows.len();
     for row in &view.buttons {
         let fits: Vec<InlineKeyboardButton> = row
             .iter()

@@ -19,6 +19,8 @@ pub(super) struct Choices {
     most: usize,
     /// The message whose question waits for text. Another one with buttons may stand below it.
     question: Option<MessageId>,
+    /// That question asks for a secret.
+    secret: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,9 @@ impl Choices {
 
     /// A message lost its buttons.
     pub(super) fn gone(&mut self, message: MessageId) {
-        self.question.take_if(|asking| *asking == message);
+        if self.question.take_if(|asking| *asking == message).is_some() {
+            self.secret = false;
+        }
         if self
             .current
             .as_ref()
@@ -161,7 +165,13 @@ impl Choices {
     pub(super) fn said(&mut self, text: &str) {
         if !text.trim_start().starts_with('/') {
             self.question = None;
+            self.secret = false;
         }
+    }
+
+    /// Whether the question that waits for text asks for a secret.
+    pub(super) fn asks_for_secret(&self) -> bool {
+        self.secret
     }
 
     /// Whether there are buttons and no question waits for text, here or further up.
@@ -191,10 +201,11 @@ impl Choices {
     }
 
     fn take(&mut self, message: MessageId, view: &View) {
-        if view.question.is_some() {
+        if let Some(question) = &view.question {
             self.question = Some(message);
-        } else {
-            self.question.take_if(|asking| *asking == message);
+            self.secret = question.secret;
+        } else if self.question.take_if(|asking| *asking == message).is_some() {
+            self.secret = false;
         }
         let buttons: Vec<Button> = view.buttons.iter().flatten().cloned().collect();
         let asks = view.question.is_some();

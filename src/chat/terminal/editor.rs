@@ -1,7 +1,9 @@
 //! Where lines come from: the line editor of an interactive terminal, or plain lines of a pipe.
 //!
-//! Each is a thread that blocks on its input and ends with it. The history stays in memory: lines may hold secrets.
+//! Each is a thread that blocks on its input and ends with it. The history stays in memory: lines may hold secrets. The
+//! answer to a question for one is shown as dots, and not kept at all.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,14 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::config::{CompletionType, Config};
 use rustyline::error::ReadlineError;
-use rustyline::highlight::Highlighter;
+use rustyline::highlight::{CmdKind, Highlighter};
 use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Context, Editor, Helper};
+use rustyline::{ColorMode, Context, Editor, Helper};
 use tokio::sync::mpsc;
 
 use super::input::{self, Typed};
+use super::line::width;
 use super::output::Gate;
 use super::transcript::Transcript;
 use crate::command::TABLE;
@@ -52,6 +55,8 @@ pub(super) fn read_interactive(
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .bracketed_paste(true)
+        // Dots in the place of a secret are colours to the editor, and they must not depend on NO_COLOR.
+        .color_mode(ColorMode::Forced)
         .build();
     let history = MemHistory::with_config(&config);
     let Ok(mut editor) = Editor::<Assistant, MemHistory>::with_history(config, history) else {
@@ -65,6 +70,7 @@ pub(super) fn read_interactive(
         transcript: Arc::clone(transcript),
         gate: Arc::clone(gate),
         begun: Cell::new(None),
+        secret: Cell::new(false),
         files: FilenameCompleter::new(),
     }));
     let mut interrupted = false;
@@ -73,12 +79,16 @@ pub(super) fn read_interactive(
         gate.set(false);
         lock(transcript).typed();
         let begun = editor.helper().and_then(|helper| helper.begun.take());
+        let secret = editor.helper().is_some_and(|helper| helper.secret.take())
+            || lock(transcript).asks_for_secret();
         let keyed = match read {
             Ok(text) if text.len() > LONGEST => Keyed::TooLong,
             Ok(text) if input::read(&text) == Typed::Quit => Keyed::End,
             Ok(text) => {
-                // Only fails where the history is full or the line is a repetition.
-                let _kept = editor.add_history_entry(text.as_str());
+                if !secret {
+                    // Only fails where the history is full or the line is a repetition.
+                    let _kept = editor.add_history_entry(text.as_str());
+                }
                 Keyed::Text { text, begun }
             }
             Err(ReadlineError::Interrupted) if !interrupted => Keyed::Interrupted,
@@ -143,12 +153,38 @@ struct Assistant {
     gate: Arc<Gate>,
     /// What the numbers meant at the first key of the line.
     begun: Cell<Option<u64>>,
+    /// A secret was asked for at one of its keys.
+    secret: Cell<bool>,
     files: FilenameCompleter,
 }
 
 impl Helper for Assistant {}
 
-impl Highlighter for Assistant {}
+impl Highlighter for Assistant {
+    /// Dots as wide as the secret, so that the cursor stands where it belongs.
+    fn highlight<'l>(&self, line: &'l str, _: usize) -> Cow<'l, str> {
+        if self.is_secret(line) {
+            Cow::Owned("•".repeat(width(line)))
+        } else {
+            Cow::Borrowed(line)
+        }
+    }
+
+    fn highlight_char(&self, line: &str, _: usize, kind: CmdKind) -> bool {
+        kind != CmdKind::MoveCursor && self.is_secret(line)
+    }
+}
+
+impl Assistant {
+    /// Once a line is one, it stays one: the question may have gone meanwhile. An empty line is none yet: the answer
+    /// before it may be on its way still.
+    fn is_secret(&self, line: &str) -> bool {
+        let secret =
+            !line.is_empty() && (self.secret.get() || lock(&self.transcript).asks_for_secret());
+        self.secret.set(secret);
+        secret
+    }
+}
 
 impl Hinter for Assistant {
     type Hint = String;
@@ -188,6 +224,9 @@ impl Completer for Assistant {
     ) -> rustyline::Result<(usize, Vec<Pair>)> {
         // The list of candidates is printed below, so the newest message is not the last thing on the screen any more.
         lock(&self.transcript).typed();
+        if self.is_secret(line) {
+            return Ok((pos, Vec::new()));
+        }
         let typed = &line[..pos];
         if typed.starts_with(":upload ") {
             return self.files.complete(line, pos, context);

@@ -1,8 +1,8 @@
 //! Which change of a message is only progress of something under way.
 //!
-//! A message is progress of its former self when it has the same buttons, asks nothing, and all its blocks are the same
-//! but one: a line of text that says something else, or a list that goes on where the former ended. Only what is new of
-//! it needs to be said. Every other change makes another message of it, which is to be read whole.
+//! A message is progress of its former self when it has the same links and buttons, asks nothing, and all its blocks are
+//! the same but one: a line of text that says something else, or a list that goes on where the former ended. Only what is
+//! new of it needs to be said. Every other change makes another message of it, which is to be read whole.
 
 use crate::chat::{Block, Text, View};
 
@@ -10,6 +10,7 @@ use crate::chat::{Block, Text, View};
 /// not go on right below (`continues`), the first block says what it is about. Never without a block.
 pub(super) fn progress(old: &View, new: &View, continues: bool) -> Option<View> {
     let same_frame = old.buttons == new.buttons
+        && old.links == new.links
         && old.blocks.len() == new.blocks.len()
         && old.question.is_none()
         && new.question.is_none()
@@ -35,6 +36,11 @@ pub(super) fn progress(old: &View, new: &View, continues: bool) -> Option<View> 
     let title = new.blocks.first().filter(|_| at > 0 && !continues);
     Some(View {
         blocks: title.cloned().into_iter().chain([news]).collect(),
+        links: if continues {
+            Vec::new()
+        } else {
+            new.links.clone()
+        },
         buttons: new.buttons.clone(),
         ..View::default()
     })
@@ -120,6 +126,12 @@ mod tests {
                 None,
             ),
             (line("0"), error, None, None),
+            (
+                line("1"),
+                line("2").link("Log in", "https://bot.example"),
+                None,
+                None,
+            ),
             (View::titled("a"), View::titled("b"), None, None),
             (View::text("1"), View::text("2"), Some("2"), Some("2")),
         ] {
@@ -129,6 +141,12 @@ mod tests {
                 continued,
                 "{old:?} {new:?}"
             );
+        }
+        // Where it does not go on right below, its links are said again, like its buttons.
+        let linked = |text: &str| line(text).link("Log in", "https://bot.example");
+        for (continues, expected) in [(false, 1), (true, 0)] {
+            let news = progress(&linked("1"), &linked("2"), continues).unwrap();
+            assert_eq!(news.links.len(), expected);
         }
     }
 }

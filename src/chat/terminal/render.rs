@@ -49,6 +49,7 @@ pub(super) fn lines(view: &View, files: &[Line], form: Form) -> Vec<Line> {
         *style = Style::Error;
     }
     lines.extend_from_slice(files);
+    link_lines(view, &mut lines);
     example_line(view, &mut lines);
     if form.numbers != Numbers::Hidden {
         button_lines(&view.buttons, form, &mut lines);
@@ -99,6 +100,16 @@ fn block_lines(block: &Block, form: Form, lines: &mut Vec<Line>) {
                 indent(&head, text_lines(value, form.color), form.columns, lines);
             }
         }
+    }
+}
+
+/// A row each, and never broken: a torn address can be neither clicked nor copied.
+fn link_lines(view: &View, lines: &mut Vec<Line>) {
+    for link in &view.links {
+        lines.push(Line(vec![
+            (Style::Plain, format!("{}: ", clean_line(&link.label))),
+            (Style::Code, clean_line(&link.url)),
+        ]));
     }
 }
 

@@ -255,6 +255,11 @@ impl Transcript {
         self.choices.said(text);
     }
 
+    /// Whether what is typed now is a secret.
+    pub(super) fn asks_for_secret(&self) -> bool {
+        self.choices.asks_for_secret()
+    }
+
     /// Changes whenever the numbers mean something else.
     pub(super) fn epoch(&self) -> u64 {
         self.choices.epoch()

@@ -28,6 +28,8 @@ struct State {
     files: HashMap<String, Vec<u8>>,
     standings: HashMap<ActorId, Standing>,
     deleted: Vec<MessageId>,
+    /// No link leads into a private chat.
+    no_private_chats: bool,
 }
 
 /// The front.
@@ -58,6 +60,11 @@ impl Chat {
 
     pub fn deleted(&self) -> Vec<MessageId> {
         self.state.lock().unwrap().deleted.clone()
+    }
+
+    /// A front that knows no private chats.
+    pub fn forget_private_chats(&self) {
+        self.state.lock().unwrap().no_private_chats = true;
     }
 
     pub fn put_file(&self, handle: &str, bytes: &[u8]) {
@@ -164,6 +171,13 @@ impl Front for Chat {
         Ok(())
     }
 
+    fn private_link(&self, nonce: &str) -> Option<String> {
+        let is_nonce = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        assert!((1..=64).contains(&nonce.len()) && nonce.chars().all(is_nonce));
+        let is_private = !self.state.lock().unwrap().no_private_chats;
+        is_private.then(|| format!("https://t.example/SwitchboardBot?start={nonce}"))
+    }
+
     async fn standing(
         &self,
         _: ThreadId,
@@ -183,6 +197,13 @@ fn check(view: &View) {
             "the button {button:?} does not fit"
         );
         assert!(!button.label.is_empty(), "a button without a label");
+    }
+    for link in &view.links {
+        let url = url::Url::parse(&link.url).expect("a link is an address");
+        assert!(
+            matches!(url.scheme(), "http" | "https") && !link.label.is_empty(),
+            "the link {link:?} leads nowhere"
+        );
     }
     assert!(
         !view.blocks.is_empty() || !view.attachments.is_empty(),
@@ -209,6 +230,16 @@ pub fn plain(view: &View) -> String {
                 .iter()
                 .for_each(|(name, value)| writeln!(text, "{name}: {}", marked(value)).unwrap()),
         }
+    }
+    for link in &view.links {
+        writeln!(text, "[{}]({})", link.label, link.url).unwrap();
+    }
+    if view
+        .question
+        .as_ref()
+        .is_some_and(|question| question.secret)
+    {
+        writeln!(text, "<the answer is not shown>").unwrap();
     }
     for row in &view.buttons {
         let labels: Vec<String> = row

@@ -2,5 +2,6 @@
 
 pub mod bot_api;
 pub mod chat;
+pub mod hostile;
 pub mod telegram;
 pub mod world;

@@ -15,6 +15,7 @@ fn asking(labels: &[&str]) -> View {
     view(labels).asking(Question {
         placeholder: String::new(),
         of: None,
+        secret: false,
     })
 }
 
@@ -148,4 +149,38 @@ fn a_number_begun_before_the_numbers_changed_presses_nothing() {
         choices.read("apply", begun, std::iter::empty()),
         press("apply", 2)
     );
+}
+
+#[test]
+fn a_line_is_a_secret_while_the_question_for_one_waits() {
+    let secret = || {
+        let mut view = asking(&["Skip"]);
+        view.question.as_mut().unwrap().secret = true;
+        view
+    };
+    let mut choices = Choices::default();
+    let mut is = |step: &dyn Fn(&mut Choices), expected: bool| {
+        step(&mut choices);
+        assert_eq!(choices.asks_for_secret(), expected);
+    };
+    is(&|choices| choices.sent(MessageId(1), &secret()), true);
+    // Another message below, and a command, answer nothing.
+    is(
+        &|choices| choices.sent(MessageId(2), &view(&["Apply"])),
+        true,
+    );
+    is(&|choices| choices.said("/mcp list"), true);
+    is(&|choices| choices.said("the key"), false);
+    is(&|choices| choices.sent(MessageId(3), &secret()), true);
+    is(
+        &|choices| choices.edited(MessageId(3), &View::text("Cancelled."), false),
+        false,
+    );
+    is(&|choices| choices.sent(MessageId(4), &secret()), true);
+    is(
+        &|choices| choices.edited(MessageId(4), &view(&["Again"]), false),
+        false,
+    );
+    is(&|choices| choices.sent(MessageId(5), &secret()), true);
+    is(&|choices| choices.sent(MessageId(6), &asking(&[])), false);
 }

@@ -73,6 +73,7 @@ fn a_question_shows_its_example_and_keeps_numbers_for_answers() {
             .asking(Question {
                 placeholder: "github".to_owned(),
                 of: None,
+                secret: false,
             })
             .row([Button::new("Skip", "s"), Button::new("Cancel", "c")])
     };
@@ -127,6 +128,7 @@ fn no_text_controls_the_terminal_wherever_it_stands() {
         .asking(Question {
             placeholder: format!("{evil}!"),
             of: None,
+            secret: false,
         })
         .row([Button::new(evil, "x")]);
     for numbers in [Numbers::Bare, Numbers::Colon, Numbers::None] {
@@ -166,4 +168,19 @@ fn everything_is_wrapped_but_what_is_verbatim() {
         columns: Some(24),
     };
     insta::assert_snapshot!(written(&lines(&view, &[file], form), false));
+}
+
+#[test]
+fn a_link_stands_on_one_line_however_long() {
+    let url = format!("https://bot.example/{}", "x".repeat(100));
+    let view = View::text("Log in:")
+        .link("Log in\u{1b}[2J", &url)
+        .row([Button::new("Cancel", "c")]);
+    let form = Form {
+        numbers: Numbers::Bare,
+        color: false,
+        columns: Some(40),
+    };
+    let text = written(&lines(&view, &[], form), false);
+    assert_eq!(text, format!("Log in:\nLog in: {url}\n[1] Cancel\n"));
 }

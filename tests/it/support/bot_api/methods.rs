@@ -275,10 +275,18 @@ fn read_buttons(state: &mut State, markup: &Value) -> Result<Buttons> {
                 return broken(state, "can't parse inline keyboard button: text is empty");
             }
             if let Some(url) = button["url"].as_str() {
-                let host = url.split("://").nth(1).unwrap_or_default();
-                let host = host.split(['/', ':', '?']).next().unwrap_or_default();
-                if !host.contains('.') {
-                    return broken(state, "BUTTON_URL_INVALID");
+                let parsed = url::Url::parse(url).ok();
+                let host = parsed.as_ref().and_then(url::Url::host_str);
+                let is_web = parsed
+                    .as_ref()
+                    .is_some_and(|url| matches!(url.scheme(), "http" | "https"));
+                if !is_web || !host.is_some_and(|host| host.trim_matches('.').contains('.')) {
+                    let why =
+                        format!("inline keyboard button URL '{url}' is invalid: Wrong HTTP URL");
+                    return broken(state, &why);
+                }
+                if button.get("callback_data").is_some() {
+                    return broken(state, "BUTTON_TYPE_INVALID");
                 }
                 buttons.push((label.to_owned(), url.to_owned()));
                 continue;

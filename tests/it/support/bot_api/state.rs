@@ -304,7 +304,14 @@ impl State {
                 .iter()
                 .map(|row| {
                     row.iter()
-                        .map(|(label, data)| json!({ "text": label, "callback_data": data }))
+                        .map(|(label, data)| {
+                            let kind = if data.contains("://") {
+                                "url"
+                            } else {
+                                "callback_data"
+                            };
+                            json!({ "text": label, kind: data })
+                        })
                         .collect()
                 })
                 .collect();
