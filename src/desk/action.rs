@@ -36,6 +36,12 @@ pub(super) enum Action {
     Undo(String),
     /// A running call or test to stop.
     Stop(String),
+    /// Something about a login under way.
+    Login(LoginVerb, String),
+    /// A login for what a server said it wants.
+    Grant(String),
+    /// A remote server that was pasted, to be connected.
+    Offer(String),
 }
 
 /// Screens and flows that need no object.
@@ -43,6 +49,8 @@ pub(super) enum Action {
 pub(super) enum Screen {
     /// The guided add.
     Add,
+    /// The guided connect.
+    Connect,
     /// How to paste JSON.
     PasteJson,
     /// The request for a file.
@@ -86,6 +94,23 @@ pub(super) enum ServerVerb {
     Disable,
     /// Propose to remove it.
     Remove,
+    /// Log in at it.
+    Login,
+    /// Forget the login.
+    Logout,
+    /// Try its address and propose to connect it: for one that was written by hand, and to set its login anew.
+    Connect,
+    /// Ask anew how to prove who is there.
+    Auth,
+}
+
+/// What is done with a login under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LoginVerb {
+    /// Take it.
+    Finish,
+    /// Drop it.
+    Cancel,
 }
 
 /// What is done with a proposal.
@@ -162,6 +187,9 @@ impl Action {
             Self::Flow(verb, id) => vec!["f".into(), verb.code(), id.clone()],
             Self::Undo(id) => vec!["u".into(), id.clone()],
             Self::Stop(id) => vec!["x".into(), id.clone()],
+            Self::Login(verb, id) => vec!["l".into(), verb.code().into(), id.clone()],
+            Self::Grant(id) => vec!["g".into(), id.clone()],
+            Self::Offer(id) => vec!["O".into(), id.clone()],
         };
         let data = format!("{VERSION}:{}", fields.join(":"));
         debug_assert!(data.len() <= MOST_BYTES, "{data} is too long for a button");
@@ -190,6 +218,9 @@ impl Action {
             ["f", verb, id] => Self::Flow(FlowVerb::read(verb)?, (*id).to_owned()),
             ["u", id] => Self::Undo((*id).to_owned()),
             ["x", id] => Self::Stop((*id).to_owned()),
+            ["l", verb, id] => Self::Login(LoginVerb::read(verb)?, (*id).to_owned()),
+            ["g", id] => Self::Grant((*id).to_owned()),
+            ["O", id] => Self::Offer((*id).to_owned()),
             _ => return None,
         })
     }
@@ -211,13 +242,14 @@ macro_rules! codes {
 }
 
 codes!(Screen {
-    Add = "add", PasteJson = "json", Upload = "up", Download = "down", Status = "stat", History = "hist", Help = "help",
+    Add = "add", Connect = "conn", PasteJson = "json", Upload = "up", Download = "down", Status = "stat", History = "hist", Help = "help",
     Examples = "ex", Demo = "demo", Repair = "fix", Close = "close",
 });
 codes!(ServerVerb {
     Show = "show", Test = "test", Logs = "logs", Restart = "re", Edit = "edit", Rename = "name", Enable = "on",
-    Disable = "off", Remove = "rm",
+    Disable = "off", Remove = "rm", Login = "in", Logout = "out", Connect = "conn", Auth = "auth",
 });
+codes!(LoginVerb { Finish = "y", Cancel = "n" });
 codes!(ProposalVerb { Apply = "y", Cancel = "n", Switch = "s" });
 
 impl FlowVerb {
@@ -260,6 +292,9 @@ mod tests {
             Action::Flow(FlowVerb::Choose(number), id.to_owned()),
             Action::Undo(id.to_owned()),
             Action::Stop(id.to_owned()),
+            Action::Login(LoginVerb::Finish, id.to_owned()),
+            Action::Grant(id.to_owned()),
+            Action::Offer(id.to_owned()),
         ]
     }
 

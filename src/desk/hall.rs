@@ -1,45 +1,29 @@
 //! What all threads' workers share: one inbox a thread and, while there is work, one worker that empties it in order.
 
-use std::collections::{HashMap, VecDeque};
-use std::panic::AssertUnwindSafe;
+mod delivery;
+mod own;
+mod worker;
+
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use futures::FutureExt;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::live::Live;
-use super::records::Records;
-use super::{DeskParts, handle, notices};
-use crate::chat::{Busy, Event, EventKind, FrontError, MessageId, View};
-use crate::config::Revision;
+use super::{DeskParts, handle};
+use crate::chat::{Busy, Event, EventKind};
+use crate::config::{CredentialId, Revision};
+use crate::oauth::LoginNotice;
 use crate::registry::Notice;
 use crate::reload::ReloadNotice;
 use crate::thread::ThreadId;
 
 /// At most this many events of a thread wait; more are answered "busy".
 const INBOX: usize = 32;
-
-/// How often open waits are looked at: a change whose servers take long tells how far they are.
-const LOOK: Duration = Duration::from_millis(1500);
-
-/// The front has this long for one message, which may wait for its turn in a busy chat; what takes longer has failed.
-const FRONT: Duration = Duration::from_mins(2);
-
-/// The front has this long for a small thing: an answer to a press, a question about somebody, a deletion.
-const SMALL: Duration = Duration::from_secs(20);
-
-/// Reload tells of a write long before this, or never.
-const UNTOLD: Duration = Duration::from_secs(10);
-
-/// So many changes of this process are told apart from those of others.
-const COMMITTED: usize = 256;
-
-/// A worker without work ends after this long; its records are on disk.
-const WORKER_IDLE: Duration = Duration::from_secs(30);
 
 /// What all workers share.
 pub(super) struct Hall {
@@ -50,6 +34,8 @@ pub(super) struct Hall {
     pub(super) pending: watch::Sender<Pending>,
     /// What this process wrote and reload has not told of yet. A plain mutex: held for a look-up.
     pub(super) committed: Mutex<VecDeque<(ThreadId, Revision, Instant)>>,
+    /// Logins that are being forgotten. A plain mutex: held for an insert.
+    forgetting: Mutex<HashSet<(ThreadId, CredentialId)>>,
     /// No event is taken any more.
     pub(super) closing: AtomicBool,
     pub(super) tasks: TaskTracker,
@@ -75,6 +61,9 @@ pub(super) enum Work {
     Event(Event),
     Reload(ReloadNotice),
     Registry(Notice),
+    Login(LoginNotice),
+    /// What came of something that ran in a task of its own.
+    News(handle::News),
     /// Changes wait for their servers: their messages tell how far they are, and none waits for ever.
     Look,
 }
@@ -87,6 +76,7 @@ impl Hall {
             inboxes: Mutex::default(),
             pending: watch::Sender::new(Pending::default()),
             committed: Mutex::default(),
+            forgetting: Mutex::default(),
             closing: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -137,62 +127,22 @@ impl Hall {
         Counted(Arc::clone(self))
     }
 
-    /// Remembers that a revision is this process's own work, until reload tells of it.
-    pub(super) fn committed(&self, thread: ThreadId, revision: Revision) {
-        let mut committed = self
-            .committed
+    /// Whether nobody forgets this login yet; from now on somebody does.
+    pub(super) fn begin_forgetting(&self, thread: ThreadId, id: &CredentialId) -> bool {
+        let mut forgetting = self
+            .forgetting
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if committed.len() == COMMITTED {
-            committed.pop_front();
-        }
-        committed.push_back((thread, revision, Instant::now()));
+        forgetting.insert((thread, id.clone()))
     }
 
-    /// Whether what reload tells of is this process's own work; asked once for each notice. Own work before it was
-    /// overtaken and is forgotten; so is what was never told of, since the same text can come back by another hand.
-    pub(super) fn is_own(&self, thread: ThreadId, revision: Revision) -> bool {
-        let mut committed = self
-            .committed
+    /// It is forgotten.
+    pub(super) fn end_forgetting(&self, thread: ThreadId, id: &CredentialId) {
+        let mut forgetting = self
+            .forgetting
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let own = committed
-            .iter()
-            .rposition(|(of, own, _)| *of == thread && *own == revision);
-        let mut place = 0;
-        committed.retain(|(of, _, since)| {
-            let overtaken = own.is_some_and(|own| place <= own) || since.elapsed() > UNTOLD;
-            place += 1;
-            *of != thread || !overtaken
-        });
-        own.is_some()
-    }
-
-    /// Sends a message; a front that does not answer in time has failed.
-    pub(super) async fn send(&self, thread: ThreadId, view: View) -> Result<MessageId, FrontError> {
-        let sent = tokio::time::timeout(FRONT, self.parts.front.send(thread, view)).await;
-        sent.unwrap_or_else(|_| Err(FrontError::Other("it took too long".to_owned())))
-    }
-
-    /// Asks something small of the front, likewise.
-    pub(super) async fn small<T>(
-        &self,
-        asked: impl Future<Output = Result<T, FrontError>>,
-    ) -> Result<T, FrontError> {
-        let answered = tokio::time::timeout(SMALL, asked).await;
-        answered.unwrap_or_else(|_| Err(FrontError::Other("it took too long".to_owned())))
-    }
-
-    /// Changes a message, likewise.
-    pub(super) async fn edit(
-        &self,
-        thread: ThreadId,
-        message: MessageId,
-        view: View,
-    ) -> Result<(), FrontError> {
-        let edited =
-            tokio::time::timeout(FRONT, self.parts.front.edit(thread, message, view)).await;
-        edited.unwrap_or_else(|_| Err(FrontError::Other("it took too long".to_owned())))
+        forgetting.remove(&(thread, id.clone()));
     }
 
     /// Runs something that takes long in a task of its own, which `quiet` waits for and `shutdown` ends.
@@ -203,151 +153,6 @@ impl Hall {
             let _counted = counted;
             work.await;
         });
-    }
-
-    async fn work(
-        self: Arc<Self>,
-        thread: ThreadId,
-        mut queue: mpsc::UnboundedReceiver<(Work, Counted)>,
-        events: Arc<AtomicUsize>,
-    ) {
-        let mut records = self.read_records(thread).await;
-        if !records.waits.is_empty() {
-            // From before a restart: what came of them is told as far as it is known.
-            self.handle_one(thread, Work::Look, &mut records).await;
-        }
-        loop {
-            let patience = if records.open_waits() > 0 {
-                LOOK
-            } else {
-                WORKER_IDLE
-            };
-            let (work, _counted) = tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return,
-                work = queue.recv() => match work {
-                    Some(work) => work,
-                    None => return,
-                },
-                () = tokio::time::sleep(patience) => {
-                    let mut inboxes = self.lock_inboxes();
-                    if !queue.is_empty() {
-                        continue;
-                    }
-                    if records.open_waits() == 0 {
-                        inboxes.remove(&thread);
-                        return;
-                    }
-                    (Work::Look, self.counted())
-                }
-            };
-            let is_event = matches!(work, Work::Event(_));
-            self.handle_one(thread, work, &mut records).await;
-            if is_event {
-                events.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// Ends a live message: edits it, or sends a new one where it is gone; files follow in a message of their own.
-    pub(super) async fn finish(
-        &self,
-        thread: ThreadId,
-        message: Option<MessageId>,
-        mut view: View,
-    ) {
-        let Some(message) = message else {
-            if let Err(error) = self.send(thread, view).await {
-                tracing::warn!(%thread, %error, "a result could not be delivered.");
-            }
-            return;
-        };
-        let attachments = std::mem::take(&mut view.attachments);
-        let edited = self.edit(thread, message, view.clone()).await;
-        let rest = match edited {
-            Ok(()) => View {
-                attachments,
-                ..View::default()
-            },
-            Err(_) => View {
-                attachments,
-                ..view
-            },
-        };
-        if (!rest.attachments.is_empty() || !rest.blocks.is_empty())
-            && let Err(error) = self.send(thread, rest).await
-        {
-            tracing::warn!(%thread, %error, "a result could not be delivered.");
-        }
-    }
-
-    async fn handle_one(self: &Arc<Self>, thread: ThreadId, work: Work, records: &mut Records) {
-        let waits = records.open_waits();
-        let before = records.clone();
-        records.tidy((self.parts.clock)());
-        let handled = AssertUnwindSafe(async {
-            match work {
-                Work::Event(event) => handle::event(self, event, records).await,
-                Work::Reload(notice) => notices::reloaded(self, notice, records).await,
-                Work::Registry(notice) => notices::reported(self, notice, records).await,
-                Work::Look => notices::look(self, thread, records).await,
-            }
-        })
-        .catch_unwind()
-        .await;
-        if handled.is_err() {
-            let id = new_id();
-            tracing::error!(%thread, error_id = %id, "handling an event panicked; the event is dropped.");
-            let view = View::error(format!(
-                "Something broke on my side (error {id}). Nothing was changed by it; please try again."
-            ));
-            let _ = self.send(thread, view).await;
-        }
-        if *records != before {
-            self.write_records(thread, records).await;
-        }
-        self.count_waits(waits, records.open_waits());
-    }
-
-    /// An applied change that has not been reported yet keeps the desk from being quiet.
-    fn count_waits(&self, before: usize, after: usize) {
-        self.pending
-            .send_modify(|pending| pending.waits = (pending.waits + after).saturating_sub(before));
-    }
-
-    pub(super) async fn read_records(&self, thread: ThreadId) -> Records {
-        if self.parts.one_shot {
-            return Records::default();
-        }
-        let store = self.parts.store.clone();
-        let read = blocking(move || store.pending(thread)).await;
-        let value = match read {
-            Ok(value) => value,
-            Err(error) => {
-                tracing::warn!(%thread, %error, "pending proposals cannot be read and are forgotten.");
-                None
-            }
-        };
-        let mut records: Records = value
-            .and_then(|value| serde_json::from_value(value).ok())
-            .unwrap_or_default();
-        records.tidy((self.parts.clock)());
-        records
-    }
-
-    pub(super) async fn write_records(&self, thread: ThreadId, records: &Records) {
-        if self.parts.one_shot {
-            return;
-        }
-        let value = if records.is_empty() {
-            None
-        } else {
-            serde_json::to_value(records).ok()
-        };
-        let store = self.parts.store.clone();
-        if let Err(error) = blocking(move || store.save_pending(thread, value.as_ref())).await {
-            tracing::error!(%thread, %error, "pending proposals cannot be kept; they will not survive a restart.");
-        }
     }
 }
 

@@ -24,11 +24,16 @@ pub(super) struct LiveMessage {
 impl LiveMessage {
     /// None is sent yet.
     pub(super) fn new(hall: &Arc<Hall>, thread: ThreadId) -> Self {
+        Self::within(hall, thread, None)
+    }
+
+    /// In a message that is there already, if there is one.
+    pub(super) fn within(hall: &Arc<Hall>, thread: ThreadId, message: Option<MessageId>) -> Self {
         let hall = Arc::clone(hall);
         Self {
             hall,
             thread,
-            message: None,
+            message,
             showing: None,
             next: None,
         }
@@ -62,6 +67,14 @@ impl LiveMessage {
             self.message = self.message.or(showing.await);
         }
         self.hall.finish(self.thread, self.message, view).await;
+    }
+
+    /// Ends without a last view: whoever asked goes on in this message.
+    pub(super) async fn end(mut self) -> Option<MessageId> {
+        match self.showing.take() {
+            Some(showing) => self.message.or(showing.await),
+            None => self.message,
+        }
     }
 
     fn showing_of(&self, view: View) -> BoxFuture<'static, Option<MessageId>> {

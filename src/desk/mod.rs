@@ -8,6 +8,7 @@
 mod action;
 mod hall;
 mod handle;
+mod keeping;
 mod live;
 mod notices;
 mod propose;
@@ -22,6 +23,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use crate::chat::{Busy, Event, EventSink, Front};
+use crate::oauth::{LoginNotice, OAuth};
 use crate::registry::{Notice, Registry};
 use crate::reload::{Reload, ReloadNotice};
 use crate::store::Store;
@@ -41,6 +43,8 @@ pub struct DeskParts {
     pub registry: Registry,
     /// What loads threads.
     pub reload: Reload,
+    /// Logins at remote servers.
+    pub oauth: OAuth,
     /// The time.
     pub clock: Clock,
     /// The bot's user name, for `/mcp@Name`.
@@ -77,11 +81,12 @@ impl Desk {
         Self { hall }
     }
 
-    /// Takes the notices of reload and registry until both end.
+    /// Takes the notices of reload, registry and oauth until all end.
     pub async fn follow(
         &self,
         mut reload: mpsc::Receiver<ReloadNotice>,
         mut registry: mpsc::Receiver<Notice>,
+        mut logins: mpsc::Receiver<LoginNotice>,
     ) {
         loop {
             let (thread, work) = tokio::select! {
@@ -89,6 +94,7 @@ impl Desk {
                 biased;
                 Some(notice) = reload.recv() => (notice.thread(), Work::Reload(notice)),
                 Some(notice) = registry.recv() => (notice.thread(), Work::Registry(notice)),
+                Some(notice) = logins.recv() => (notice.thread, Work::Login(notice)),
                 else => return,
             };
             // Refused only at the end, when nobody is told anything any more.

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::handle::News;
 use super::propose::as_done;
 use super::records::{HostChange, Records, Wait};
 use super::refusal::Refusal;
 use super::screens;
-use super::{Hall, blocking, new_id};
+use super::{Hall, Work, blocking, keeping, new_id};
 use crate::chat::{FrontError, MessageId, View};
 use crate::config::{Edit, FileKind, Files, Revision, unified};
-use crate::registry::Notice;
+use crate::registry::{Notice, ServerState, Snapshot};
 use crate::reload::{Loaded, ReloadNotice};
 use crate::store::{HistoryEntry, Origin};
 use crate::thread::ThreadId;
@@ -75,6 +76,7 @@ async fn changed(
         Some(entry) => (entry.id, person(&entry.origin)),
         None => (note(hall, thread, before, now, edit, &diff).await, None),
     };
+    keeping::gone_on_host(hall, thread, before, &now.config, records).await;
     let host = HostChange { files, diff, by };
     let Ok(message) = hall.send(thread, screens::host_change(&host)).await else {
         return;
@@ -86,6 +88,7 @@ async fn changed(
         names,
         entry: Some(entry),
         host: Some(host),
+        login: None,
         at_ms: (hall.parts.clock)(),
         since: Some(Instant::now()),
     });
@@ -140,9 +143,7 @@ async fn note(
 /// The registry has something to say.
 pub(super) async fn reported(hall: &Arc<Hall>, notice: Notice, records: &mut Records) {
     match notice {
-        Notice::Settled {
-            thread, revision, ..
-        } => settle(hall, thread, revision, records).await,
+        Notice::Settled { thread, revision } => settle(hall, thread, revision, records).await,
         Notice::Parked { thread, server } => {
             send(hall, thread, screens::parked(&server)).await;
         }
@@ -196,6 +197,11 @@ async fn settle(hall: &Arc<Hall>, thread: ThreadId, revision: Revision, records:
 async fn end(hall: &Arc<Hall>, thread: ThreadId, waits: Vec<Wait>) {
     let snapshot = hall.parts.registry.snapshot(thread);
     for wait in waits {
+        if let Some(news) = login_wanted(&wait, snapshot.as_deref())
+            && hall.post(thread, Work::News(news)).is_ok()
+        {
+            continue;
+        }
         let view = screens::settled(&wait, snapshot.as_deref(), true);
         let edited = hall.edit(thread, wait.message, view.clone()).await;
         match edited {
@@ -206,6 +212,20 @@ async fn end(hall: &Arc<Hall>, thread: ThreadId, waits: Vec<Wait>) {
             Ok(()) => {}
         }
     }
+}
+
+/// The login that a server wants which was just connected; it is begun in the same message.
+fn login_wanted(wait: &Wait, snapshot: Option<&Snapshot>) -> Option<News> {
+    let wish = wait.login.clone()?;
+    let server = snapshot?.server(&wish.server)?;
+    let ServerState::NeedsLogin { challenge, .. } = &server.state else {
+        return None;
+    };
+    Some(News::LoginWanted {
+        challenge: challenge.clone(),
+        wish,
+        message: wait.message,
+    })
 }
 
 async fn send(hall: &Arc<Hall>, thread: ThreadId, view: View) -> Option<MessageId> {

@@ -3,14 +3,20 @@
 //! Records, not suspended tasks: they are kept on disk after each change, so a restart of the bot loses none of them.
 //! Bounded and with a lifetime: what is older than 15 minutes is no longer acted on.
 
-use std::time::Instant;
+mod change;
+mod connecting;
+mod flow;
+mod login;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::actor::{Actor, ActorId};
-use crate::chat::MessageId;
-use crate::config::{Edit, FileKind, Revision};
+use crate::actor::ActorId;
+use crate::config::{CredentialId, Revision, SecretName, ServerName};
+
+pub(super) use change::{Connects, HostChange, Proposal, Wait};
+pub(super) use connecting::{AuthKind, ConnectFlow, ConnectStep, Found, Handoff, Offer, Wants};
+pub(super) use flow::{AddFlow, AddStep, CallFlow, EditField, EditFlow, Flow, FlowKind};
+pub(super) use login::{Grant, Login, LoginWish};
 
 /// How long a proposal or a flow can be acted on, in milliseconds.
 pub(super) const LIFETIME_MS: i64 = 15 * 60 * 1000;
@@ -33,187 +39,42 @@ pub(super) struct Records {
     /// The thread was told that a file on disk is broken, and not yet that it is sound again.
     #[serde(default)]
     pub(super) told_broken: bool,
+    /// Logins at remote servers that are under way.
+    #[serde(default)]
+    pub(super) logins: Vec<Login>,
+    /// What servers said when they wanted a login, for the button that begins one.
+    #[serde(default)]
+    pub(super) grants: Vec<Grant>,
+    /// Remote servers that somebody pasted, for the buttons that connect them.
+    #[serde(default)]
+    pub(super) offers: Vec<Offer>,
+    /// What nothing may need any more: forgotten as soon as no file mentions it.
+    #[serde(default)]
+    pub(super) forget: Vec<Forget>,
+    /// The same, but not before some time has passed.
+    #[serde(default)]
+    pub(super) later: Vec<Later>,
 }
 
-/// A change that waits for Apply.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Proposal {
-    /// Random, unguessable; in the buttons.
-    pub(super) id: String,
-    /// Who began, and alone may apply.
-    pub(super) by: Actor,
-    /// The message with the buttons.
-    pub(super) message: Option<MessageId>,
-    /// The revision that the shown diff is against.
-    pub(super) base: Revision,
-    /// What it does in a few words: `add github`.
-    pub(super) title: String,
-    /// The edit.
-    pub(super) edit: Edit,
-    /// It came as a whole file, so it can also replace everything.
-    #[serde(default)]
-    pub(super) can_replace: bool,
-    /// It replaces everything: what it does not name goes.
-    #[serde(default)]
-    pub(super) replaces: bool,
-    /// What was changed while reading, and remote entries with their connect lines.
-    #[serde(default)]
-    pub(super) notes: Vec<String>,
-    /// The history entry that it turns round.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) undoes: Option<String>,
-    /// It replaces a broken file by the last good configuration.
-    #[serde(default)]
-    pub(super) repairs: bool,
-    /// When it was shown, in milliseconds since the epoch.
-    pub(super) at_ms: i64,
-}
-
-/// A guided flow of one person.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Flow {
-    /// Random; in the buttons.
-    pub(super) id: String,
-    /// Whose answers count.
-    pub(super) by: Actor,
-    /// The message that asks.
-    pub(super) message: Option<MessageId>,
-    /// What has been answered so far.
-    pub(super) kind: FlowKind,
-    /// When it was last acted on.
-    pub(super) at_ms: i64,
-}
-
-/// The guided flows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "flow")]
-pub(super) enum FlowKind {
-    /// `/mcp add`.
-    Add(AddFlow),
-    /// `/mcp edit NAME`.
-    Edit(EditFlow),
-    /// The new name of a server.
-    Rename {
-        /// Its name now.
-        server: String,
-    },
-    /// JSON to paste.
-    Json {
-        /// The name for a bare server.
-        name: Option<String>,
-    },
-    /// A file to send.
-    Upload,
-    /// Arguments of a call, one a step.
-    Call(CallFlow),
-}
-
-/// The steps of the guided add.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Something outside the files that an entry had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum AddStep {
-    /// What it is called.
-    #[default]
-    Name,
-    /// The program and its arguments.
-    Command,
-    /// Its environment.
-    Env,
-    /// Its folder.
-    Cwd,
+pub(super) enum Forget {
+    /// A secret.
+    Secret(SecretName),
+    /// A login.
+    Credential(CredentialId),
+    /// The agreement to it.
+    Approval(ServerName),
 }
 
-/// Answers of the guided add.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct AddFlow {
-    /// The question that is open.
-    pub(super) step: AddStep,
-    /// The name, once given.
-    pub(super) name: String,
-    /// What was changed about the name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) name_note: Option<String>,
-    /// The program.
-    pub(super) command: String,
-    /// Its arguments.
-    pub(super) args: Vec<String>,
-    /// Its environment.
-    pub(super) env: Vec<(String, String)>,
-}
-
-/// A field of a server, as the guided edit offers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum EditField {
-    /// Program and arguments.
-    Command,
-    /// Environment variables, one or more a message.
-    Env,
-    /// Working folder.
-    Cwd,
-}
-
-/// State of the guided edit.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct EditFlow {
-    /// The server.
-    pub(super) server: String,
-    /// The field that is asked for; the menu where `None`.
-    pub(super) field: Option<EditField>,
-    /// The entry with what was changed so far, for showing.
-    pub(super) value: Value,
-    /// The fields that were set, which are applied to the entry as it is at the end.
-    #[serde(default)]
-    pub(super) set: Vec<(String, String)>,
-}
-
-/// State of a call that asks for its arguments.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct CallFlow {
-    /// The server.
-    pub(super) server: String,
-    /// The tool, as the server calls it.
-    pub(super) tool: String,
-    /// Arguments given so far.
-    pub(super) arguments: Map<String, Value>,
-    /// Arguments still to ask for, first one first.
-    pub(super) missing: Vec<String>,
-}
-
-/// A message that will be edited when a revision's servers have settled.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Wait {
-    /// The revision that was written.
-    pub(super) revision: Revision,
-    /// The message.
-    pub(super) message: MessageId,
-    /// What was done: `add github`.
-    pub(super) title: String,
-    /// The servers that it touched, whose states are told.
-    #[serde(default)]
-    pub(super) names: Vec<String>,
-    /// The history entry, for Undo.
-    pub(super) entry: Option<String>,
-    /// What was shown of a change that was made on the host; it stays in the message.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) host: Option<HostChange>,
-    /// When it was written.
+/// Something to be forgotten unless a file mentions it by then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Later {
+    /// What.
+    pub(super) what: Forget,
+    /// When, in milliseconds since the epoch.
     pub(super) at_ms: i64,
-    /// When this process made it; `None` from before a restart, which is reported at the first chance.
-    #[serde(skip)]
-    pub(super) since: Option<Instant>,
-}
-
-/// A change that was made on the bot's machine.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct HostChange {
-    /// The files.
-    pub(super) files: Vec<FileKind>,
-    /// The masked difference.
-    pub(super) diff: String,
-    /// Who did it from a shell; `None` where somebody edited the file.
-    #[serde(default)]
-    pub(super) by: Option<String>,
 }
 
 impl Records {
@@ -222,9 +83,24 @@ impl Records {
         let fresh = |at_ms: i64| now_ms.saturating_sub(at_ms) <= LIFETIME_MS;
         self.flows.retain(|flow| fresh(flow.at_ms));
         self.waits.retain(|wait| fresh(wait.at_ms));
+        self.grants.retain(|grant| fresh(grant.at_ms));
+        self.offers.retain(|offer| fresh(offer.at_ms));
+        // The oauth room tells when one is over; this is for one that it never told of.
+        self.logins
+            .retain(|login| now_ms.saturating_sub(login.at_ms) <= 2 * LIFETIME_MS);
         // Proposals stay four times as long, so that a late Apply is told why it does nothing.
         self.proposals
             .retain(|proposal| now_ms.saturating_sub(proposal.at_ms) <= 4 * LIFETIME_MS);
+        // What cannot be applied any more needs no secret.
+        for proposal in &mut self.proposals {
+            if !proposal.is_open(now_ms) {
+                proposal.secrets.clear();
+            }
+        }
+        let due = self.later.extract_if(.., |later| later.at_ms <= now_ms);
+        for later in due.collect::<Vec<_>>() {
+            self.note_to_forget(later.what);
+        }
         keep_newest(&mut self.proposals);
         // Calls are open to every member: their flows make room before anybody else's.
         while self.flows.len() > MOST {
@@ -235,6 +111,60 @@ impl Records {
             self.flows.remove(call.unwrap_or(0));
         }
         keep_newest(&mut self.waits);
+        keep_newest(&mut self.logins);
+        keep_newest(&mut self.grants);
+        keep_newest(&mut self.offers);
+    }
+
+    /// The secrets that were stored for something that is not decided yet.
+    fn held(&self) -> Vec<&SecretName> {
+        let flows = self.flows.iter().flat_map(|flow| match &flow.kind {
+            FlowKind::Connect(connect) => connect.secrets.as_slice(),
+            FlowKind::Edit(edit) => edit.secrets.as_slice(),
+            FlowKind::Add(_)
+            | FlowKind::Rename { .. }
+            | FlowKind::Json { .. }
+            | FlowKind::Upload
+            | FlowKind::Call(_)
+            | FlowKind::Handoff(_) => &[],
+        });
+        let proposals = self
+            .proposals
+            .iter()
+            .filter(|proposal| !proposal.secrets.is_empty());
+        flows
+            .chain(proposals.flat_map(|proposal| &proposal.secrets))
+            .collect()
+    }
+
+    /// Whether any secret was stored for something that is not decided yet.
+    pub(super) fn holds_any(&self) -> bool {
+        !self.held().is_empty()
+    }
+
+    /// Whether a secret was stored for something that is not decided yet.
+    pub(super) fn holds(&self, secret: &SecretName) -> bool {
+        self.held().contains(&secret)
+    }
+
+    /// What was held before and is not any more is to be forgotten, unless a file came to mention it.
+    pub(super) fn let_go_since(&mut self, before: &Self) {
+        let gone: Vec<SecretName> = before
+            .held()
+            .into_iter()
+            .filter(|secret| !self.holds(secret))
+            .cloned()
+            .collect();
+        for secret in gone {
+            self.note_to_forget(Forget::Secret(secret));
+        }
+    }
+
+    /// Something that nothing may need any more.
+    pub(super) fn note_to_forget(&mut self, what: Forget) {
+        if !self.forget.contains(&what) {
+            self.forget.push(what);
+        }
     }
 
     /// How many changes of this process have not been reported yet.
@@ -267,6 +197,11 @@ impl Records {
             && self.flows.is_empty()
             && self.waits.is_empty()
             && !self.told_broken
+            && self.logins.is_empty()
+            && self.grants.is_empty()
+            && self.offers.is_empty()
+            && self.forget.is_empty()
+            && self.later.is_empty()
     }
 
     /// The flow that waits for this person.
@@ -286,6 +221,17 @@ impl Records {
         self.flows.push(flow);
     }
 
+    /// The login with that id of ours.
+    pub(super) fn login(&self, id: &str) -> Option<&Login> {
+        self.logins.iter().find(|login| login.id == id)
+    }
+
+    /// Takes the login that satisfies `is`.
+    pub(super) fn take_login(&mut self, is: impl Fn(&Login) -> bool) -> Option<Login> {
+        let place = self.logins.iter().position(is)?;
+        Some(self.logins.remove(place))
+    }
+
     /// The proposal with that id.
     pub(super) fn proposal(&self, id: &str) -> Option<&Proposal> {
         self.proposals.iter().find(|proposal| proposal.id == id)
@@ -301,13 +247,6 @@ impl Records {
     }
 }
 
-impl Proposal {
-    /// Whether it can still be applied.
-    pub(super) fn is_open(&self, now_ms: i64) -> bool {
-        now_ms.saturating_sub(self.at_ms) <= LIFETIME_MS
-    }
-}
-
 fn keep_newest<T>(records: &mut Vec<T>) {
     let surplus = records.len().saturating_sub(MOST);
     records.drain(..surplus);
@@ -316,6 +255,9 @@ fn keep_newest<T>(records: &mut Vec<T>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actor::Actor;
+    use crate::chat::MessageId;
+    use crate::config::Edit;
 
     fn proposal(id: usize, at_ms: i64) -> Proposal {
         Proposal {
@@ -333,6 +275,9 @@ mod tests {
             notes: Vec::new(),
             undoes: None,
             repairs: false,
+            about: Vec::new(),
+            secrets: Vec::new(),
+            connects: None,
             at_ms,
         }
     }
@@ -380,10 +325,42 @@ mod tests {
                 }),
                 at_ms: 7,
             }],
-            waits: Vec::new(),
-            told_broken: false,
+            ..Records::default()
         };
         let text = serde_json::to_value(&records).unwrap();
         assert_eq!(serde_json::from_value::<Records>(text).unwrap(), records);
+    }
+
+    #[test]
+    fn a_secret_that_nothing_holds_any_more_is_to_be_forgotten() {
+        let secret = SecretName::new("HUB_TOKEN").unwrap();
+        let flow = |kind| Flow {
+            id: "f".into(),
+            by: proposal(1, 0).by,
+            message: None,
+            kind,
+            at_ms: 0,
+        };
+        let asking = Records {
+            flows: vec![flow(FlowKind::Connect(Box::new(ConnectFlow {
+                secrets: vec![secret.clone()],
+                ..ConnectFlow::default()
+            })))],
+            ..Records::default()
+        };
+        let proposed = || Records {
+            proposals: vec![Proposal {
+                secrets: vec![secret.clone()],
+                ..proposal(1, 0)
+            }],
+            ..Records::default()
+        };
+        let mut next = proposed();
+        next.let_go_since(&asking);
+        assert_eq!(next.forget, [], "the proposal holds it now");
+        let mut expired = proposed();
+        expired.tidy(LIFETIME_MS + 1);
+        expired.let_go_since(&proposed());
+        assert_eq!(expired.forget, [Forget::Secret(secret)]);
     }
 }

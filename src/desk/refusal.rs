@@ -1,6 +1,6 @@
 //! Every "no" that a person reads, made in one place: what happened, why, the next step.
 
-use super::action::{Action as Press, Screen};
+use super::action::{Action as Press, Key, Screen, ServerVerb};
 use crate::chat::{Block, Text, View};
 use crate::command::CommandError;
 use crate::config::{ConfigError, EditError, NameError, Problem, SyntaxError};
@@ -56,8 +56,12 @@ pub(super) enum Refusal {
     Call(CallError),
     /// The data folder could not be read or written.
     Store(String),
-    /// It works for servers that run here, and this one is remote.
-    RemoteNotServed(String),
+    /// The operator offers the server; this chat cannot change it.
+    FromOperator(String),
+    /// Nobody agreed to the remote server yet.
+    WaitsForApproval(String),
+    /// A few words over the message.
+    Alert(String),
     /// The button belongs to something that is over.
     Over(&'static str),
     /// The button is another person's.
@@ -70,7 +74,11 @@ impl Refusal {
     /// Whether it is short enough to be an alert over the message (Bot API: 200 characters).
     pub(super) fn fits_alert(&self) -> bool {
         match self {
-            Self::NotAllowed(_) | Self::NotYours(_) | Self::Over(_) => true,
+            Self::NotAllowed(_)
+            | Self::NotYours(_)
+            | Self::Over(_)
+            | Self::FromOperator(_)
+            | Self::Alert(_) => true,
             Self::NoServer { .. }
             | Self::NoTool { .. }
             | Self::StandingUnknown(_)
@@ -82,7 +90,7 @@ impl Refusal {
             | Self::Arguments { .. }
             | Self::Call(_)
             | Self::Store(_)
-            | Self::RemoteNotServed(_)
+            | Self::WaitsForApproval(_)
             | Self::Plain(_) => false,
         }
     }
@@ -96,6 +104,27 @@ impl Refusal {
             Block::List(_) | Block::Code { .. } | Block::Diff(_) | Block::Pairs(_) => None,
         });
         words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// What is wrong with a file on disk, one sentence.
+    pub(super) fn brief(broken: &Broken) -> String {
+        let name = file_of(broken);
+        match &broken.why {
+            BrokenWhy::Config(ConfigError::Syntax(error)) => format!(
+                "{name} on disk is broken at line {}, column {}: {}.",
+                error.line, error.column, error.message
+            ),
+            BrokenWhy::Config(ConfigError::Invalid(problems)) if !problems.is_empty() => {
+                let more = match problems.len() - 1 {
+                    0 => String::new(),
+                    more => format!(" (and {more} more)"),
+                };
+                let first = self::problem(&problems[0]).to_plain();
+                format!("{name} on disk is broken: {}{more}.", sentence(&first))
+            }
+            BrokenWhy::Config(_) => format!("{name} on disk is broken."),
+            BrokenWhy::Unreadable(why) => format!("{name} on disk cannot be read: {why}."),
+        }
     }
 
     /// The refusal as a message.
@@ -133,11 +162,16 @@ impl Refusal {
             }
             Self::Call(error) => call(error),
             Self::Store(why) => View::error(format!("The bot's own storage failed ({why}). Nothing was changed; please tell who runs this bot.")),
-            Self::RemoteNotServed(name) => {
-                View::error(Text::default().code(name).plain(" is a remote server. This version shows remote servers but does not connect to them yet."))
-            }
+            Self::FromOperator(name) => View::error(Text::default().code(name).plain(
+                " is offered by who runs this bot, so it cannot be changed here. A server of your own with the same name hides it in this chat.",
+            )),
+            Self::WaitsForApproval(name) => View::error(Text::default().bold(name).plain(
+                " was written into the file by hand, and nobody agreed to it yet. Look at what it is first:",
+            ))
+            .row([Press::Server(ServerVerb::Connect, Key::of(name)).button("Review")]),
             Self::Over(what) => View::error(*what),
             Self::NotYours(name) => View::error(format!("Only {name} can do that; it is their request.")),
+            Self::Alert(words) => View::error(words.clone()),
             Self::Plain(words) => View::error(words.as_str()),
         }
     }
@@ -145,9 +179,7 @@ impl Refusal {
 
 /// What is wrong with a file on disk.
 fn broken_file(broken: &Broken) -> View {
-    let name = broken
-        .file
-        .map_or("The configuration", crate::config::FileKind::file_name);
+    let name = file_of(broken);
     match &broken.why {
         BrokenWhy::Config(error) => {
             let mut view = what_is_wrong(error);
@@ -157,6 +189,12 @@ fn broken_file(broken: &Broken) -> View {
         }
         BrokenWhy::Unreadable(why) => View::error(format!("{name} on disk cannot be read: {why}.")),
     }
+}
+
+fn file_of(broken: &Broken) -> &'static str {
+    broken
+        .file
+        .map_or("The configuration", crate::config::FileKind::file_name)
 }
 
 fn no_server(typed: &str, nearest: Option<&str>, any: bool) -> View {
@@ -266,16 +304,17 @@ fn call(error: &CallError) -> View {
             nearest: None,
         }
         .view(),
-        CallError::NotRunning { server, reason } => View::error(
-            Text::default()
-                .code(server)
-                .plain(format!(" is not running. {}.", capital(sentence(reason)))),
-        )
-        .line(
-            Text::from("Find out more with ")
-                .code(format!("/mcp test {server}"))
-                .plain("."),
-        ),
+        CallError::NotRunning { server, reason } => {
+            View::error(Text::default().code(server).plain(format!(
+                " cannot be called now. {}.",
+                capital(sentence(reason))
+            )))
+            .line(
+                Text::from("Find out more with ")
+                    .code(format!("/mcp test {server}"))
+                    .plain("."),
+            )
+        }
         CallError::TimedOut(after) => View::error(format!(
             "There was no answer within {} s, so the call was given up.",
             after.as_secs()
@@ -285,7 +324,9 @@ fn call(error: &CallError) -> View {
             sentence(why)
         ))
         .line("It starts again by itself; try once more."),
-        CallError::Stopped { .. } => View::error(format!("{error}.")),
+        CallError::Stopped { .. } | CallError::MoreRights { .. } => {
+            View::error(format!("{error}."))
+        }
         CallError::Refused { code, message } => View::error(format!(
             "The server refused the call: {message} (code {code})."
         )),
@@ -293,6 +334,13 @@ fn call(error: &CallError) -> View {
             "The server's answer makes no sense: {}.",
             sentence(why)
         )),
+        CallError::NeedsLogin { server, reason, .. } => {
+            View::error(Text::from("🔑 ").bold(server).plain(format!(
+                " wants a login before it answers. {}.",
+                capital(sentence(reason))
+            )))
+            .row([Press::Server(ServerVerb::Login, Key::of(server)).button("Log in")])
+        }
         CallError::Unsupported(what) => View::error(format!(
             "The tool asks for something that this bot does not offer yet: {what}."
         )),

@@ -32,6 +32,30 @@ pub(super) struct Turn<'a> {
     pub(super) press: Option<PressId>,
 }
 
+impl<'a> Turn<'a> {
+    /// A turn for what came of something that a person began and that ran in a task.
+    pub(super) fn of_task(
+        hall: &'a Arc<Hall>,
+        records: &'a mut Records,
+        thread: ThreadId,
+        actor: Actor,
+        private: bool,
+    ) -> Self {
+        Self {
+            hall,
+            records,
+            thread,
+            actor,
+            private,
+            said: None,
+            pressed: None,
+            again: None,
+            hidden: false,
+            press: None,
+        }
+    }
+}
+
 impl Turn<'_> {
     /// Shows a view: in the message whose button was pressed, else as a new one. Returns the message that carries it, or
     /// `None` where the thread cannot be written to.
@@ -144,6 +168,7 @@ impl Turn<'_> {
                 .iter()
                 .map(|(name, _)| name)
                 .chain(loaded.config.remote.iter().map(|(name, _)| name))
+                .chain(loaded.config.admin.iter().map(|(name, _)| name))
         };
         if let Some(name) = names().find(|name| name.as_str() == typed) {
             return Ok(name.clone());
@@ -159,6 +184,16 @@ impl Turn<'_> {
             nearest,
             any: names().next().is_some(),
         })
+    }
+
+    /// Whether the thread may change this server: not one of the operator's.
+    pub(super) fn is_the_threads(loaded: &Loaded, name: &ServerName) -> Result<(), Refusal> {
+        let mut admin = loaded.config.admin.iter();
+        if admin.any(|(other, _)| other == name) {
+            Err(Refusal::FromOperator(name.to_string()))
+        } else {
+            Ok(())
+        }
     }
 
     /// Something of the store, off the async threads.

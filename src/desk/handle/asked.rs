@@ -27,5 +27,6 @@ pub(super) fn ask(title: &str, words: &str, example: &str) -> View {
         .asking(Question {
             placeholder: example.chars().take(64).collect(),
             of: None,
+            secret: false,
         })
 }

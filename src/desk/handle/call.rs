@@ -287,6 +287,16 @@ impl Turn<'_> {
                 reason: reason.to_owned(),
             }));
         }
+        if view.state == ServerState::WaitingForApproval {
+            return Err(Refusal::WaitsForApproval(name.to_string()));
+        }
+        if let ServerState::NeedsLogin { reason, challenge } = &view.state {
+            return Err(Refusal::Call(crate::registry::CallError::NeedsLogin {
+                server: name.to_string(),
+                reason: reason.clone(),
+                challenge: challenge.clone(),
+            }));
+        }
         if view.state == ServerState::Disabled {
             return Err(Refusal::Plain(format!(
                 "{name} is switched off. Switch it on with `/mcp enable {name}`."
@@ -366,5 +376,6 @@ fn question(flow: &CallFlow, tool: &Tool) -> View {
     view.asking(Question {
         placeholder: screens::shortened(name, 60),
         of: None,
+        secret: false,
     })
 }

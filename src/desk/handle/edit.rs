@@ -1,6 +1,9 @@
 //! Editing a server: `field=value` in one line, or field by field.
 
-use serde_json::{Map, Value, json};
+mod fields;
+mod questions;
+
+use serde_json::json;
 
 use super::super::propose::Draft;
 use super::super::records::{EditField, EditFlow, FlowKind};
@@ -8,12 +11,15 @@ use super::super::refusal::Refusal;
 use super::super::turn::Turn;
 use super::Done;
 use super::add::variables;
-use super::asked::{Asked, ask};
+use super::asked::Asked;
 use super::switch::raw_entry;
-use crate::chat::{Block, Button, Text, View};
+use crate::chat::View;
 use crate::command;
-use crate::config::{Change, Edit, FileKind, StdioServer, command_line, masked_env};
+use crate::config::{Change, Edit, FileKind};
 use crate::policy::Action;
+
+pub(super) use fields::set_field;
+pub(super) use questions::{menu, question, rename_question};
 
 impl Turn<'_> {
     /// `/mcp edit NAME field=value …`.
@@ -21,7 +27,11 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.sound().await?;
         let name = Self::server_named(&loaded, name)?;
+        Self::is_the_threads(&loaded, &name)?;
         let (file, mut value) = raw_entry(&loaded, &name);
+        if file == FileKind::Remote {
+            return self.edit_remote(&loaded, &name, fields).await;
+        }
         let mut secret = Vec::new();
         for (field, text) in fields {
             set_field(&mut value, file, field, text)?;
@@ -49,12 +59,16 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.sound().await?;
         let name = Self::server_named(&loaded, name)?;
+        Self::is_the_threads(&loaded, &name)?;
         let (file, value) = raw_entry(&loaded, &name);
-        if file == FileKind::Remote {
-            return Err(Refusal::RemoteNotServed(name.to_string()));
+        let remote = file == FileKind::Remote;
+        if remote {
+            self.is_approved(&loaded, &name).await?;
         }
         let flow = EditFlow {
             server: name.to_string(),
+            remote,
+            secrets: Vec::new(),
             field: None,
             value,
             set: Vec::new(),
@@ -123,9 +137,17 @@ impl Turn<'_> {
                     },
                 )]
             }
+            EditField::Headers | EditField::Timeout => {
+                self.remote_field_answered(&mut flow, field, text).await?
+            }
+        };
+        let file = if flow.remote {
+            FileKind::Remote
+        } else {
+            FileKind::Local
         };
         for (field, text) in &set {
-            set_field(&mut flow.value, FileKind::Local, field, text)?;
+            set_field(&mut flow.value, file, field, text)?;
         }
         flow.set.extend(set);
         flow.field = None;
@@ -150,252 +172,9 @@ impl Turn<'_> {
         self.propose(Draft {
             title: format!("edit {}", flow.server),
             edit: Edit(vec![change]),
+            secrets: flow.secrets,
             ..Draft::default()
         })
         .await
-    }
-}
-
-/// The fields as they are now, with a button for each.
-pub(super) fn menu(flow: &EditFlow) -> View {
-    let words = |key: &str| {
-        flow.value
-            .get(key)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
-    let texts = |key: &str| {
-        flow.value
-            .get(key)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-    };
-    let env = flow
-        .value
-        .get("env")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten();
-    let text = |value: &Value| {
-        value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned)
-    };
-    let server = StdioServer {
-        command: words("command"),
-        args: texts("args").collect(),
-        env: env
-            .map(|(name, value)| (name.clone(), text(value)))
-            .collect(),
-        cwd: None,
-        disabled: false,
-    };
-    let mut pairs = vec![(
-        "Command".to_owned(),
-        Text::default().code(command_line(&server)),
-    )];
-    for (name, value) in masked_env(&server.env) {
-        pairs.push((format!("Env {name}"), Text::default().code(value)));
-    }
-    let folder = words("cwd");
-    pairs.push((
-        "Folder".to_owned(),
-        if folder.is_empty() {
-            Text::from("a folder of this chat's own")
-        } else {
-            Text::default().code(folder)
-        },
-    ));
-    let choice = |index: usize, label: &str| Button::new(label, index.to_string());
-    View::titled(format!("Edit {}", flow.server))
-        .with(Block::Pairs(pairs))
-        .line(
-            "Press what you want to change; Done shows the difference before anything is written.",
-        )
-        .row([
-            choice(0, "Command"),
-            choice(1, "Environment"),
-            choice(2, "Folder"),
-        ])
-        .row([Button::new("Done", "done")])
-}
-
-/// The question for a new name.
-pub(super) fn rename_question(server: &str) -> View {
-    ask(
-        &format!("Rename {server}"),
-        "What should it be called?",
-        "files",
-    )
-}
-
-/// The question for the field that is asked for.
-pub(super) fn question(flow: &EditFlow) -> View {
-    let title = format!("Edit {}", flow.server);
-    match flow.field {
-        None => menu(flow),
-        Some(EditField::Command) => ask(
-            &title,
-            "Which command should start it? Write it with its arguments.",
-            "npx -y @modelcontextprotocol/server-memory",
-        ),
-        Some(EditField::Env) => ask(
-            &title,
-            "Which variables should change? One `KEY=value` a line; `KEY=` takes one away.",
-            "LOG_LEVEL=debug",
-        ),
-        Some(EditField::Cwd) => ask(
-            &title,
-            "Which folder on the bot's machine should it work in?",
-            "/srv/files",
-        )
-        .row([Button::new("Chat's own folder", "0")]),
-    }
-}
-
-/// Sets one field of a raw entry; an empty text takes it away.
-fn set_field(value: &mut Value, file: FileKind, field: &str, text: &str) -> Result<(), Refusal> {
-    let clear = text.is_empty();
-    match (file, field) {
-        (FileKind::Local, "command") if clear => return Err(Refusal::Plain("A server needs a command. To take the server away use `/mcp remove`.".to_owned())),
-        (FileKind::Local, "command") => put(value, "command", json!(text)),
-        (FileKind::Local, "args") => {
-            let args = if text.trim_start().starts_with('[') {
-                serde_json::from_str(text).map_err(|_| Refusal::Plain("`args` looks like a JSON list but does not parse. Write `args=\"one two\"` or `args=[\"one\", \"two\"]`.".to_owned()))?
-            } else {
-                json!(command::words(text)?)
-            };
-            put(value, "args", args);
-        }
-        (FileKind::Local, "cwd") if clear => take(value, "cwd"),
-        (FileKind::Local, "cwd") => put(value, "cwd", json!(text)),
-        (FileKind::Local, "env") if clear => take(value, "env"),
-        (FileKind::Local, "env") => {
-            for (name, text) in variables(text)? {
-                set_field(value, file, &format!("env.{name}"), &text)?;
-            }
-        }
-        (FileKind::Local, field) if field.starts_with("env.") && field.len() > 4 => set_variable(value, &field[4..], text),
-        (FileKind::Remote, "url") if !clear => {
-            return Err(Refusal::Plain("The address of a remote server cannot be edited here. Remove it and connect it anew.".to_owned()));
-        }
-        (FileKind::Local, other) => {
-            return Err(Refusal::Plain(format!("There is no field {other:?} to edit. Use command, args, cwd, env.KEY or env.")));
-        }
-        (FileKind::Remote, _) => return Err(Refusal::Plain("Remote servers cannot be edited by this version. They can be renamed, disabled and removed.".to_owned())),
-    }
-    Ok(())
-}
-
-fn set_variable(value: &mut Value, name: &str, text: &str) {
-    let Some(entry) = value.as_object_mut() else {
-        return;
-    };
-    let env = entry
-        .entry("env")
-        .or_insert_with(|| Value::Object(Map::new()));
-    let Some(env) = env.as_object_mut() else {
-        return;
-    };
-    if text.is_empty() {
-        env.shift_remove(name);
-    } else {
-        env.insert(name.to_owned(), json!(text));
-    }
-    if env.is_empty() {
-        take(value, "env");
-    }
-}
-
-fn put(value: &mut Value, key: &str, field: Value) {
-    if let Some(entry) = value.as_object_mut() {
-        entry.insert(key.to_owned(), field);
-    }
-}
-
-fn take(value: &mut Value, key: &str) {
-    if let Some(entry) = value.as_object_mut() {
-        entry.shift_remove(key);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn edited(field: &str, text: &str) -> Value {
-        let mut value = json!({"type": "stdio", "command": "node", "args": ["a"], "env": {"A": "1"}, "x": true});
-        set_field(&mut value, FileKind::Local, field, text).unwrap();
-        value
-    }
-
-    #[test]
-    fn a_field_changes_and_nothing_else() {
-        let cases = [
-            (
-                "command",
-                "deno",
-                json!({"type": "stdio", "command": "deno", "args": ["a"], "env": {"A": "1"}, "x": true}),
-            ),
-            (
-                "args",
-                "b 'c d'",
-                json!({"type": "stdio", "command": "node", "args": ["b", "c d"], "env": {"A": "1"}, "x": true}),
-            ),
-            (
-                "args",
-                "[\"b\"]",
-                json!({"type": "stdio", "command": "node", "args": ["b"], "env": {"A": "1"}, "x": true}),
-            ),
-            (
-                "args",
-                "",
-                json!({"type": "stdio", "command": "node", "args": [], "env": {"A": "1"}, "x": true}),
-            ),
-            (
-                "env.B",
-                "2",
-                json!({"type": "stdio", "command": "node", "args": ["a"], "env": {"A": "1", "B": "2"}, "x": true}),
-            ),
-            (
-                "env.A",
-                "",
-                json!({"type": "stdio", "command": "node", "args": ["a"], "x": true}),
-            ),
-            (
-                "env",
-                "",
-                json!({"type": "stdio", "command": "node", "args": ["a"], "x": true}),
-            ),
-            (
-                "cwd",
-                "/srv",
-                json!({"type": "stdio", "command": "node", "args": ["a"], "env": {"A": "1"}, "x": true, "cwd": "/srv"}),
-            ),
-        ];
-        for (field, text, expected) in cases {
-            assert_eq!(edited(field, text), expected, "{field}={text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_field_is_refused() {
-        for (field, text) in [
-            ("command", ""),
-            ("colour", "red"),
-            ("env.", "x"),
-            ("args", "[1,"),
-        ] {
-            let mut value = json!({"command": "node"});
-            assert!(
-                set_field(&mut value, FileKind::Local, field, text).is_err(),
-                "{field}={text}"
-            );
-            assert_eq!(value, json!({"command": "node"}));
-        }
     }
 }

@@ -2,13 +2,14 @@
 
 use super::super::action::{Action as Press, FlowVerb};
 use super::super::new_id;
-use super::super::records::{EditField, Flow, FlowKind};
+use super::super::records::{ConnectStep, EditField, Flow, FlowKind};
 use super::super::refusal::Refusal;
 use super::super::turn::Turn;
 use super::Done;
 use super::asked::Asked;
-use super::{add, edit, import};
+use super::{add, edit, handoff, import};
 use crate::chat::{MessageId, Text, View};
+use crate::policy::Action;
 
 impl Turn<'_> {
     /// Begins a flow with its first question; the person's former flow ends.
@@ -25,8 +26,15 @@ impl Turn<'_> {
     }
 
     /// Shows a flow's next question and keeps the flow.
-    async fn ask_on(&mut self, mut flow: Flow, view: View) {
-        let view = dressed(&flow, view, self.private);
+    pub(super) async fn ask_on(&mut self, mut flow: Flow, view: View) {
+        let mut view = dressed(&flow, view, self.private);
+        if self.hall.parts.one_shot {
+            // Nobody is there to answer.
+            view.is_error = true;
+            view = view.line(
+                "A single command cannot be asked back: write all of it in one line, or do this in the chat. `/mcp help` and the command's name shows how.",
+            );
+        }
         flow.at_ms = self.now_ms();
         let id = flow.id.clone();
         self.records.put_flow(flow);
@@ -52,6 +60,14 @@ impl Turn<'_> {
             FlowKind::Rename { server } => edit::rename_question(server),
             FlowKind::Json { .. } => import::json_question(),
             FlowKind::Upload => import::upload_question(),
+            FlowKind::Handoff(handoff) => handoff::question(handoff),
+            FlowKind::Connect(connect) => {
+                let connect = (**connect).clone();
+                if let Err(refusal) = self.connect_again(flow, connect).await {
+                    self.refuse(refusal).await;
+                }
+                return;
+            }
             FlowKind::Call(call) => match self.call_question(call).await {
                 Some(view) => view,
                 None => return,
@@ -65,6 +81,10 @@ impl Turn<'_> {
         let Some(flow) = self.records.flow_of(&self.actor.id).cloned() else {
             return Ok(());
         };
+        if let FlowKind::Connect(connect) = &flow.kind {
+            let connect = (**connect).clone();
+            return self.connect_answered(flow, connect, text).await;
+        }
         // Groups have no Skip button: see `dressed`.
         let asked = if !self.private && text.trim() == "-" {
             self.skipped(flow.kind.clone()).await
@@ -86,8 +106,18 @@ impl Turn<'_> {
             return Err(Refusal::Over("This question is over. Nothing was changed."));
         };
         self.may_go_on(&flow.by).await?;
+        if let FlowKind::Connect(connect) = &flow.kind
+            && verb != FlowVerb::Cancel
+        {
+            let connect = (**connect).clone();
+            self.may(Action::Configure, false).await?;
+            return self.connect_pressed(flow, connect, verb).await;
+        }
         let asked = match verb {
             FlowVerb::Cancel => {
+                if let FlowKind::Connect(connect) = &flow.kind {
+                    self.drop_handoff(&mut connect.clone()).await;
+                }
                 self.records.take_flow_of(&flow.by.id);
                 return self
                     .say(View::text(format!(
@@ -131,6 +161,11 @@ impl Turn<'_> {
             }
             FlowKind::Upload => Err(Refusal::Plain("I wait for a file here. Send it, or paste its text after `/mcp add-json`, or `/cancel`.".to_owned())),
             FlowKind::Call(flow) => Ok(self.call_answered(flow, text).await?.map(FlowKind::Call)),
+            FlowKind::Handoff(handoff) => {
+                self.handoff_answered(&handoff, text).await?;
+                Ok(Asked::Finished)
+            }
+            FlowKind::Connect(_) => Err(Refusal::Over("There is nothing to answer here.")),
         }
     }
 
@@ -141,7 +176,9 @@ impl Turn<'_> {
             | FlowKind::Rename { .. }
             | FlowKind::Json { .. }
             | FlowKind::Upload
-            | FlowKind::Call(_) => Err(Refusal::Over("This step is needed.")),
+            | FlowKind::Call(_)
+            | FlowKind::Connect(_)
+            | FlowKind::Handoff(_) => Err(Refusal::Over("This step is needed.")),
         }
     }
 
@@ -160,9 +197,11 @@ impl Turn<'_> {
                 Ok(Asked::Next(FlowKind::Edit(flow), view))
             }
             FlowKind::Call(flow) => Ok(self.call_back(flow)?.map(FlowKind::Call)),
-            FlowKind::Rename { .. } | FlowKind::Json { .. } | FlowKind::Upload => {
-                Err(Refusal::Over("This is the first step."))
-            }
+            FlowKind::Rename { .. }
+            | FlowKind::Json { .. }
+            | FlowKind::Upload
+            | FlowKind::Connect(_)
+            | FlowKind::Handoff(_) => Err(Refusal::Over("This is the first step.")),
         }
     }
 
@@ -176,7 +215,9 @@ impl Turn<'_> {
             | FlowKind::Rename { .. }
             | FlowKind::Json { .. }
             | FlowKind::Upload
-            | FlowKind::Call(_) => Err(Refusal::Over("There is nothing to finish here yet.")),
+            | FlowKind::Call(_)
+            | FlowKind::Connect(_)
+            | FlowKind::Handoff(_) => Err(Refusal::Over("There is nothing to finish here yet.")),
         }
     }
 
@@ -186,10 +227,16 @@ impl Turn<'_> {
                 // The one choice there: a folder of the chat's own.
                 Ok(self.edit_answered(flow, "-").await?.map(FlowKind::Edit))
             }
+            FlowKind::Edit(flow) if flow.remote && flow.field.is_none() && index >= 2 => {
+                // The address and the login go through the steps of connecting.
+                self.edit_connects(&flow, index).await?;
+                Ok(Asked::Finished)
+            }
             FlowKind::Edit(mut flow) => {
-                let field = [EditField::Command, EditField::Env, EditField::Cwd]
-                    .get(index)
-                    .copied();
+                let local = [EditField::Command, EditField::Env, EditField::Cwd];
+                let remote = [EditField::Headers, EditField::Timeout];
+                let fields = if flow.remote { &remote[..] } else { &local[..] };
+                let field = fields.get(index).copied();
                 flow.field = Some(field.ok_or(Refusal::Over("There is no such choice."))?);
                 let view = edit::question(&flow);
                 Ok(Asked::Next(FlowKind::Edit(flow), view))
@@ -198,7 +245,9 @@ impl Turn<'_> {
             FlowKind::Add(_)
             | FlowKind::Rename { .. }
             | FlowKind::Json { .. }
-            | FlowKind::Upload => Err(Refusal::Over("There is no such choice.")),
+            | FlowKind::Upload
+            | FlowKind::Connect(_)
+            | FlowKind::Handoff(_) => Err(Refusal::Over("There is no such choice.")),
         }
     }
 }
@@ -212,6 +261,11 @@ pub(super) fn name_of(kind: &FlowKind) -> String {
         FlowKind::Json { .. } => "pasting JSON".to_owned(),
         FlowKind::Upload => "the upload".to_owned(),
         FlowKind::Call(flow) => format!("calling {}", flow.tool),
+        FlowKind::Connect(flow) => match &flow.name {
+            Some(name) => format!("connecting {name}"),
+            None => "connecting a server".to_owned(),
+        },
+        FlowKind::Handoff(handoff) => format!("asking for {}", handoff.what),
     }
 }
 
@@ -223,8 +277,22 @@ fn dressed(flow: &Flow, mut view: View, private: bool) -> View {
         FlowKind::Add(add) => (add.may_skip(), add.may_back(), true),
         FlowKind::Edit(edit) => (false, edit.field.is_some(), edit.field.is_some()),
         FlowKind::Call(call) => (false, !call.arguments.is_empty(), true),
-        FlowKind::Rename { .. } | FlowKind::Json { .. } => (false, false, true),
+        FlowKind::Rename { .. } | FlowKind::Json { .. } | FlowKind::Handoff(_) => {
+            (false, false, true)
+        }
         FlowKind::Upload => (false, false, false),
+        FlowKind::Connect(connect) => (
+            false,
+            match connect.step {
+                ConnectStep::Header | ConnectStep::Secret => true,
+                ConnectStep::Name => connect.guided,
+                ConnectStep::Address
+                | ConnectStep::Probing
+                | ConnectStep::Broken
+                | ConnectStep::Auth => false,
+            },
+            view.question.is_some(),
+        ),
     };
     if let Some(question) = &mut view.question {
         question.of = Some(flow.by.id.clone());

@@ -9,8 +9,8 @@ use super::asked::ask;
 use crate::chat::{Block, FileRef, FrontError, Text, View};
 use crate::command::{self, Request};
 use crate::config::{
-    Change, ConfigError, Edit, FileKind, Files, Intake, Problem, intake, is_secret_value, limits,
-    restore_masked,
+    Change, ConfigError, Edit, FileKind, Files, Intake, Masker, Problem, intake, is_secret_value,
+    limits, restore_masked,
 };
 use crate::policy::Action;
 
@@ -97,20 +97,9 @@ impl Turn<'_> {
         if read.local.iter().any(|(_, value)| has_secret(value)) {
             notes.extend(self.hide_what_was_said().await);
         }
-        let remotes: Vec<String> = read
-            .remote
-            .iter()
-            .map(|remote| {
-                format!(
-                    "`{}` is a remote server and is not added here. `{}` will add it in a version that connects remote servers.",
-                    remote.name, remote.connect
-                )
-            })
-            .collect();
         if read.local.is_empty() {
-            return self.only_remotes(&remotes).await;
+            return self.only_remotes(&read, text).await;
         }
-        notes.extend(remotes);
         let edit = adding(&read);
         let kept = |name: &str| read.local.iter().any(|(other, _)| other == name);
         let can_replace = read.whole && loaded.files.local.servers().any(|(name, _)| !kept(name));
@@ -127,27 +116,40 @@ impl Turn<'_> {
             notes,
             ..Draft::default()
         })
-        .await
+        .await?;
+        if !read.remote.is_empty() {
+            let view = self.offer(
+                &read.remote,
+                "These are reached by a URL, so each is tried and agreed to by itself:",
+            );
+            self.send(view).await;
+        }
+        Ok(())
     }
 
-    async fn only_remotes(&mut self, remotes: &[String]) -> Done {
-        if remotes.is_empty() {
+    async fn only_remotes(&mut self, read: &Intake, text: &[u8]) -> Done {
+        if read.remote.is_empty() {
             return Err(Refusal::Plain(
                 "There is no server in it. Send the part with `mcpServers`.".to_owned(),
             ));
         }
-        let lines = remotes
-            .iter()
-            .map(|line| Text::from(line.as_str()))
-            .collect();
-        let view = View::titled("Only remote servers")
-            .line("Nothing was changed.")
-            .with(Block::List(lines));
-        self.say(View {
-            is_error: true,
-            ..view
-        })
-        .await
+        let mut view = self.offer(
+            &read.remote,
+            "They are reached by a URL. Press one, and I try it; keys are asked for then.",
+        );
+        if !read.notes.is_empty() {
+            let notes = read.notes.iter();
+            view = view.with(Block::List(
+                notes.map(|note| Text::from(note.as_str())).collect(),
+            ));
+        }
+        let text = String::from_utf8_lossy(text);
+        if Masker::default().mask(&text) != text
+            && let Some(note) = self.hide_what_was_said().await
+        {
+            view = view.line(note);
+        }
+        self.say(view).await
     }
 
     /// Proposes the last good configuration in place of a broken file.

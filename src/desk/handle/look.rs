@@ -7,8 +7,9 @@ use super::super::refusal::Refusal;
 use super::super::screens;
 use super::super::turn::Turn;
 use super::Done;
+use super::switch::definition_of;
 use crate::chat::{Attachment, AttachmentKind, Text, View};
-use crate::config::{FileKind, ServerName};
+use crate::config::{Definition, FileKind, ServerName};
 use crate::policy::Action;
 use crate::registry::{ServerView, Snapshot, Tool};
 
@@ -18,10 +19,7 @@ const HISTORY: usize = 5;
 impl Turn<'_> {
     pub(super) async fn panel(&mut self, page: usize) -> Done {
         let (loaded, snapshot) = self.look().await?;
-        let broken = loaded
-            .broken
-            .as_ref()
-            .map(|broken| Refusal::Broken(broken.clone()).sentence());
+        let broken = loaded.broken.as_ref().map(Refusal::brief);
         self.say(screens::panel(&snapshot, page, broken.as_deref()))
             .await
     }
@@ -35,22 +33,8 @@ impl Turn<'_> {
         let (loaded, snapshot) = self.look().await?;
         let name = Self::server_named(&loaded, name)?;
         let server = server_in(&snapshot, &name)?;
-        let local = loaded.config.local.iter().find(|(other, _)| *other == name);
-        let remote = loaded
-            .config
-            .remote
-            .iter()
-            .find(|(other, _)| *other == name);
-        let view = match (local, remote) {
-            (Some((_, local)), _) => {
-                screens::server_card(server, &screens::Definition::Local(local))
-            }
-            (None, Some((_, remote))) => {
-                screens::server_card(server, &screens::Definition::Remote(remote))
-            }
-            (None, None) => return Err(gone(&name)),
-        };
-        self.say(view).await
+        let definition = definition_of(&loaded, &name).ok_or_else(|| gone(&name))?;
+        self.say(screens::server_card(server, &definition)).await
     }
 
     pub(super) async fn all_tools(&mut self) -> Done {
@@ -94,16 +78,15 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.loaded().await?;
         let name = Self::server_named(&loaded, name)?;
-        if loaded.config.remote.iter().any(|(other, _)| *other == name) {
-            return Err(Refusal::RemoteNotServed(name.to_string()));
-        }
         let lines = self
             .hall
             .parts
             .registry
             .logs(self.thread, &name)
             .map_err(|_| gone(&name))?;
-        self.say(screens::logs(name.as_str(), &lines)).await
+        let is_remote = matches!(definition_of(&loaded, &name), Some(Definition::Remote(_)));
+        self.say(screens::logs(name.as_str(), is_remote, &lines))
+            .await
     }
 
     pub(super) async fn history(&mut self) -> Done {

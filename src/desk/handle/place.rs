@@ -1,6 +1,5 @@
 //! What happens to the place itself: a group gets a new id, or the bot is put out.
 
-use super::super::records::Records;
 use super::super::refusal::Refusal;
 use super::super::turn::Turn;
 use super::Done;
@@ -69,7 +68,15 @@ impl Turn<'_> {
             self.hall.parts.reload.release(thread).await;
         }
         // Nobody is there to be told or to decide.
-        *self.records = Records::default();
+        let gone = std::mem::take(self.records);
+        for login in &gone.logins {
+            if let Some(id) = &login.login {
+                self.hall.parts.oauth.cancel(id).await;
+            }
+        }
+        // What was held and what is to be forgotten is still forgotten.
+        self.records.forget.clone_from(&gone.forget);
+        self.records.let_go_since(&gone);
         Ok::<(), Refusal>(())
     }
 }

@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use super::super::Hall;
 use super::super::live::LiveMessage;
+use super::super::records::Grant;
 use super::super::refusal::Refusal;
 use super::super::screens;
+use super::super::{Hall, Work, new_id};
+use super::News;
 use crate::actor::ActorId;
 use crate::chat::View;
 use crate::config::{Masker, ServerName};
-use crate::registry::{CallRequest, Tool};
+use crate::registry::{CallError, CallRequest, Tool};
 use crate::thread::ThreadId;
 
 /// A call that takes longer than this gets a live message.
@@ -62,7 +64,7 @@ pub(super) async fn run(
             biased;
             outcome = &mut call => break match outcome {
                 Ok(outcome) => screens::call_done(server.as_str(), &tool.name, &outcome, &masker),
-                Err(error) => Refusal::Call(error).view(),
+                Err(error) => refused(&hall, thread, server.as_str(), error),
             },
             // Leaving the loop drops the call, which tells the server.
             () = place.stop.cancelled() => break screens::call_stopped(server.as_str(), &tool.name, began.elapsed()),
@@ -82,6 +84,31 @@ pub(super) async fn run(
         ));
     };
     live.finish(view).await;
+}
+
+/// Why there is no result; with a button, where a login helps. What the server said goes along with it, by a record.
+fn refused(hall: &Arc<Hall>, thread: ThreadId, server: &str, error: CallError) -> View {
+    let grant = |challenge: Option<String>| {
+        let id = new_id();
+        let wanted = Grant {
+            id: id.clone(),
+            server: server.to_owned(),
+            challenge,
+            at_ms: (hall.parts.clock)(),
+        };
+        // Before the button is seen: a worker handles both in their order.
+        let _ = hall.post(thread, Work::News(News::Wanted(wanted)));
+        id
+    };
+    match error {
+        CallError::NeedsLogin {
+            reason, challenge, ..
+        } => screens::wants_login(server, &reason, &grant(challenge)),
+        CallError::MoreRights {
+            scope, challenge, ..
+        } => screens::wants_rights(server, scope.as_deref(), &grant(Some(challenge))),
+        other => Refusal::Call(other).view(),
+    }
 }
 
 async fn masker_of(hall: &Hall, thread: ThreadId, server: &ServerName) -> Masker {

@@ -9,7 +9,7 @@ use super::super::turn::Turn;
 use super::add::safe_name;
 use super::{Done, running};
 use crate::chat::{Answer, View};
-use crate::config::{Change, Edit, FileKind, ServerName};
+use crate::config::{Change, Definition, Edit, FileKind, ServerName};
 use crate::policy::Action;
 use crate::reload::Loaded;
 
@@ -17,6 +17,12 @@ impl Turn<'_> {
     pub(super) async fn switch_on(&mut self, name: &str) -> Done {
         let loaded = self.sound().await?;
         let name = Self::server_named(&loaded, name)?;
+        Self::is_the_threads(&loaded, &name)?;
+        let definition = definition_of(&loaded, &name);
+        if definition.is_some_and(|definition| !definition.is_disabled()) {
+            self.is_approved(&loaded, &name).await?;
+            return Err(Refusal::Plain(format!("{name} is switched on already.")));
+        }
         let edit = switched(&loaded, &name, false);
         let title = format!("enable {name}");
         self.propose(Draft {
@@ -29,7 +35,9 @@ impl Turn<'_> {
 
     pub(super) async fn switch_off(&mut self, name: &str) -> Done {
         self.may(Action::Configure, false).await?;
-        let name = Self::server_named(&self.sound().await?, name)?;
+        let loaded = self.sound().await?;
+        let name = Self::server_named(&loaded, name)?;
+        Self::is_the_threads(&loaded, &name)?;
         let edit = |loaded: &Loaded| {
             let name = Self::server_named(loaded, name.as_str())?;
             Ok(switched(loaded, &name, true))
@@ -40,6 +48,7 @@ impl Turn<'_> {
     pub(super) async fn remove(&mut self, name: &str) -> Done {
         let loaded = self.sound().await?;
         let name = Self::server_named(&loaded, name)?;
+        Self::is_the_threads(&loaded, &name)?;
         let (file, _) = raw_entry(&loaded, &name);
         let edit = Edit(vec![Change::Remove {
             file,
@@ -56,6 +65,7 @@ impl Turn<'_> {
     pub(super) async fn rename(&mut self, from: &str, to: &str) -> Done {
         let loaded = self.sound().await?;
         let from = Self::server_named(&loaded, from)?;
+        Self::is_the_threads(&loaded, &from)?;
         let (to, note) = safe_name(to.trim());
         let (file, _) = raw_entry(&loaded, &from);
         let edit = Edit(vec![Change::Rename {
@@ -76,10 +86,8 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.loaded().await?;
         let name = Self::server_named(&loaded, name)?;
-        let Some((_, local)) = loaded.config.local.iter().find(|(other, _)| *other == name) else {
-            return Err(Refusal::RemoteNotServed(name.to_string()));
-        };
-        if local.disabled {
+        let definition = definition_of(&loaded, &name);
+        if definition.is_some_and(|definition| definition.is_disabled()) {
             return Err(Refusal::Plain(format!(
                 "{name} is switched off. Switch it on with `/mcp enable {name}`."
             )));
@@ -112,6 +120,18 @@ impl Turn<'_> {
         });
         Ok(())
     }
+}
+
+/// What a server is: the thread's own, or the operator's.
+pub(super) fn definition_of(loaded: &Loaded, name: &ServerName) -> Option<Definition> {
+    let config = &loaded.config;
+    let local = config.local.iter().find(|(other, _)| other == name);
+    let remote = config.remote.iter().find(|(other, _)| other == name);
+    let admin = config.admin.iter().find(|(other, _)| other == name);
+    local
+        .map(|(_, server)| Definition::Local(server.clone()))
+        .or_else(|| remote.map(|(_, server)| Definition::Remote(server.clone())))
+        .or_else(|| admin.map(|(_, server)| server.clone()))
 }
 
 /// The edit that switches a server off or on.

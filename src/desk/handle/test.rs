@@ -10,11 +10,13 @@ use super::super::live::LiveMessage;
 use super::super::refusal::Refusal;
 use super::super::screens;
 use super::super::turn::Turn;
+use super::switch::definition_of;
 use super::{Done, running};
 use crate::actor::ActorId;
 use crate::chat::{Answer, View};
-use crate::config::{ServerName, StdioServer};
+use crate::config::{Definition, ServerName};
 use crate::policy::Action;
+use crate::registry::ServerState;
 use crate::thread::ThreadId;
 
 /// How often a stage that takes long tells the time.
@@ -25,10 +27,17 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.loaded().await?;
         let name = Self::server_named(&loaded, name)?;
-        let local = loaded.config.local.iter().find(|(other, _)| *other == name);
-        let Some((name, server)) = local.cloned() else {
-            return Err(Refusal::RemoteNotServed(name.to_string()));
+        let Some(server) = definition_of(&loaded, &name) else {
+            return Err(Refusal::Over(
+                "That server is not there any more. See /mcp list.",
+            ));
         };
+        // Its stored secrets go only where somebody agreed to.
+        let state = self.hall.parts.registry.snapshot(self.thread);
+        let state = state.as_ref().and_then(|state| state.server(name.as_str()));
+        if state.is_some_and(|server| server.state == ServerState::WaitingForApproval) {
+            return Err(Refusal::WaitsForApproval(name.to_string()));
+        }
         self.answer(Answer::Toast(format!("Testing {name}…"))).await;
         let (hall, thread, by) = (Arc::clone(self.hall), self.thread, self.actor.id.clone());
         self.hall.spawn(run(hall, thread, by, name, server));
@@ -36,20 +45,16 @@ impl Turn<'_> {
     }
 }
 
-async fn run(
-    hall: Arc<Hall>,
-    thread: ThreadId,
-    by: ActorId,
-    name: ServerName,
-    server: StdioServer,
-) {
+async fn run(hall: Arc<Hall>, thread: ThreadId, by: ActorId, name: ServerName, server: Definition) {
     let Some(place) = hall.live.enter(thread, &by) else {
         hall.finish(thread, None, running::too_many()).await;
         return;
     };
+    let kind = screens::Kind::of(&server);
     let mut live = LiveMessage::new(&hall, thread);
     live.show(screens::test_running(
         name.as_str(),
+        kind,
         &[],
         Duration::ZERO,
         &place.id,
@@ -65,13 +70,14 @@ async fn run(
             biased;
             () = place.stop.cancelled() => break View::text(format!("⏹ Stopped testing {name}.")),
             Some(stage) = stages.recv() => results.push(stage),
-            all = &mut check => break screens::staged(name.as_str(), &all.results),
+            all = &mut check => break screens::staged(name.as_str(), kind, &all.results),
             _ = tick.tick() => {}
             never = live.go_on() => match never {},
         }
         // The last stage is shown with the verdict, a moment later.
         live.show(screens::test_running(
             name.as_str(),
+            kind,
             &results,
             began.elapsed(),
             &place.id,

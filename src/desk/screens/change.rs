@@ -3,8 +3,8 @@
 use super::super::action::{Action, Key, ProposalVerb, Screen, ServerVerb};
 use super::super::propose::Worked;
 use super::super::records::{HostChange, Proposal, Wait};
-use super::{server_line, trouble};
-use crate::chat::{Block, Text, View};
+use super::{server_line, shortened, trouble, wanted_button};
+use crate::chat::{Block, Button, Text, View};
 use crate::config::{Change, Files};
 use crate::registry::{ServerView, Snapshot};
 
@@ -46,6 +46,14 @@ pub(in crate::desk) fn proposal(
         .collect();
     if !words.is_empty() {
         view = view.with(Block::List(words));
+    }
+    if !proposal.about.is_empty() {
+        let facts = proposal.about.iter();
+        view = view.with(Block::Pairs(
+            facts
+                .map(|(name, value)| (name.clone(), Text::default().plain(value)))
+                .collect(),
+        ));
     }
     if !worked.risks.is_empty() {
         view = view
@@ -134,6 +142,25 @@ pub(in crate::desk) fn applying(title: &str, entry: &str) -> View {
         .row([Action::Undo(entry.to_owned()).button("Undo")])
 }
 
+/// An entry that was in the file already is agreed to.
+pub(in crate::desk) fn agreed(server: &str) -> View {
+    View::text(
+        Text::from("✅ You agreed to ")
+            .bold(server)
+            .plain(". ⏳ Loading tools…"),
+    )
+}
+
+/// Agreed to, and what came of it.
+pub(in crate::desk) fn agreed_and_tried(server: &ServerView) -> View {
+    let mut view = restarted(server);
+    let words = Text::from("✅ You agreed to ")
+        .bold(server.name.as_str())
+        .plain(".");
+    view.blocks.insert(0, Block::Text(words));
+    view
+}
+
 /// Written, and what came of it so far; `done` when every server has settled.
 pub(in crate::desk) fn settled(wait: &Wait, snapshot: Option<&Snapshot>, done: bool) -> View {
     const MOST: usize = 20;
@@ -168,6 +195,16 @@ pub(in crate::desk) fn settled(wait: &Wait, snapshot: Option<&Snapshot>, done: b
         view = view.with(Block::Code { language: "", text });
     }
     let mut row = Vec::new();
+    let waiting = touched.iter().filter_map(|server| {
+        let wanted = wanted_button(server)?;
+        // One of several says which.
+        let label = match touched.as_slice() {
+            [_] => wanted.label,
+            _ => format!("{} {}", wanted.label, shortened(server.name.as_str(), 16)),
+        };
+        Some(Button::new(label, wanted.data))
+    });
+    row.extend(waiting.take(3));
     if let [server] = touched.as_slice() {
         let key = Key::of(server.name.as_str());
         if trouble(&server.state).is_some() {
@@ -239,7 +276,7 @@ fn capital(text: &str) -> String {
 
 /// Stopped and started on request.
 pub(in crate::desk) fn restarted(server: &ServerView) -> View {
-    let view = View::text(server_line(server));
+    let view = View::text(server_line(server)).row(wanted_button(server));
     let view = match trouble(&server.state) {
         Some(reason) => View {
             is_error: true,
@@ -252,9 +289,10 @@ pub(in crate::desk) fn restarted(server: &ServerView) -> View {
         None => view,
     };
     let key = || Key::of(server.name.as_str());
-    view.row([
-        Action::Tools(key(), 0).button("Tools"),
+    let tools = (!server.tools.is_empty()).then(|| Action::Tools(key(), 0).button("Tools"));
+    let others = [
         Action::Server(ServerVerb::Logs, key()).button("Logs"),
         Action::Panel(0).button("My servers"),
-    ])
+    ];
+    view.row(tools.into_iter().chain(others))
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::super::action::{Action, Key, ServerVerb};
 use super::{count, duration, state_words, trouble};
 use crate::chat::{Block, Text, View};
-use crate::registry::{ServerState, ServerView, Snapshot, Stage, StageResult};
+use crate::config::Definition;
+use crate::registry::{Broken, ServerState, ServerView, Snapshot, Stage, StageResult};
 use crate::store::{HistoryEntry, Origin};
 
 /// Numbers of a thread.
@@ -17,17 +18,32 @@ pub(in crate::desk) fn status(snapshot: &Snapshot) -> View {
     let running = is(|state| matches!(state, ServerState::Ready { .. }));
     let asleep = is(|state| matches!(state, ServerState::Asleep));
     let failed = is(|state| trouble(state).is_some());
-    let expected = is(|state| !matches!(state, ServerState::Disabled | ServerState::NotServed));
+    let expected = is(|state| {
+        !matches!(
+            state,
+            ServerState::Disabled | ServerState::WaitingForApproval | ServerState::Starting { .. }
+        )
+    });
+    let starting = is(|state| matches!(state, ServerState::Starting { .. }));
     let tools: usize = servers.iter().map(|server| server.tools.len()).sum();
     let health = ((running + asleep) * 100)
         .checked_div(expected)
         .map_or_else(
-            || "no server is switched on".to_owned(),
+            || match starting {
+                0 => "no server is switched on".to_owned(),
+                _ => "not known before they have started".to_owned(),
+            },
             |share| format!("{share} %"),
         );
+    let waiting = is(|state| {
+        matches!(
+            state,
+            ServerState::WaitingForApproval | ServerState::NeedsLogin { .. }
+        )
+    });
     let restarts: u32 = servers.iter().map(|server| server.stats.restarts).sum();
     let pair = |name: &str, value: String| (name.to_owned(), Text::default().plain(value));
-    let mut view = View::titled("Status").with(Block::Pairs(vec![
+    let mut pairs = vec![
         pair("Servers", servers.len().to_string()),
         pair("Running", running.to_string()),
         pair("Asleep", asleep.to_string()),
@@ -35,7 +51,14 @@ pub(in crate::desk) fn status(snapshot: &Snapshot) -> View {
         pair("Tools", tools.to_string()),
         pair("Health", health),
         pair("Restarts", restarts.to_string()),
-    ]));
+    ];
+    if waiting > 0 {
+        pairs.insert(4, pair("Waiting for you", waiting.to_string()));
+    }
+    if starting > 0 {
+        pairs.insert(2, pair("Starting", starting.to_string()));
+    }
+    let mut view = View::titled("Status").with(Block::Pairs(pairs));
     if !servers.is_empty() {
         view = view.with(Block::List(servers.iter().map(numbers).collect()));
     }
@@ -54,9 +77,23 @@ fn numbers(server: &ServerView) -> Text {
     if let Some(median) = stats.median_call {
         words.push(format!("answers in {}", duration(median)));
     }
+    if let Some(health) = stats.health {
+        let took = duration(health.took);
+        words.push(if health.is_well {
+            format!("reached in {took}")
+        } else {
+            format!("not reached within {took}")
+        });
+    }
     let calls = stats.answered + stats.unanswered;
     if calls > 0 {
         words.push(format!("{} of {calls} calls answered", stats.answered));
+    }
+    // Where these are all calls there were, it is said already.
+    if stats.recent_failed > 0 && calls > u64::from(stats.recent) {
+        let share = (stats.recent_failed * 100).div_ceil(stats.recent.max(1));
+        let of = count(stats.recent as usize, "call");
+        words.push(format!("errors {share} % of the last {of}"));
     }
     if stats.restarts > 0 {
         words.push(count(stats.restarts as usize, "restart"));
@@ -66,11 +103,15 @@ fn numbers(server: &ServerView) -> Text {
         .plain(format!(" · {}", words.join(" · ")))
 }
 
-/// The tail of a server's stderr.
-pub(in crate::desk) fn logs(server: &str, lines: &[String]) -> View {
+/// The tail of a server's stderr, or of what it was asked.
+pub(in crate::desk) fn logs(server: &str, is_remote: bool, lines: &[String]) -> View {
     let view = View::titled(format!("Log of {server}"));
     let view = if lines.is_empty() {
-        view.line("It has written nothing to stderr since it was loaded.")
+        view.line(if is_remote {
+            "Nothing was sent to it since it was loaded."
+        } else {
+            "It has written nothing to stderr since it was loaded."
+        })
     } else {
         view.with(Block::Code {
             language: "",
@@ -85,17 +126,72 @@ pub(in crate::desk) fn logs(server: &str, lines: &[String]) -> View {
     ])
 }
 
-const STAGES: [Stage; 6] = [
-    Stage::Command,
-    Stage::Process,
-    Stage::Handshake,
-    Stage::Protocol,
-    Stage::ToolsList,
-    Stage::Schemas,
-];
+/// What kind of server is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::desk) enum Kind {
+    /// It runs here.
+    Local,
+    /// It is reached over the network.
+    Remote,
+}
+
+impl Kind {
+    /// The kind of a definition.
+    pub(in crate::desk) fn of(definition: &Definition) -> Self {
+        match definition {
+            Definition::Local(_) => Self::Local,
+            Definition::Remote(_) => Self::Remote,
+        }
+    }
+
+    fn stages(self) -> &'static [Stage] {
+        match self {
+            Self::Local => &[
+                Stage::Command,
+                Stage::Process,
+                Stage::Handshake,
+                Stage::Protocol,
+                Stage::ToolsList,
+                Stage::Schemas,
+            ],
+            Self::Remote => &[
+                Stage::Address,
+                Stage::Dns,
+                Stage::Tls,
+                Stage::Http,
+                Stage::Auth,
+                Stage::Transport,
+                Stage::Handshake,
+                Stage::Protocol,
+                Stage::ToolsList,
+                Stage::Schemas,
+            ],
+        }
+    }
+
+    /// The stage that follows those that have ended.
+    fn next(self, results: &[StageResult]) -> Option<Stage> {
+        let Some(last) = results.last() else {
+            return self.stages().first().copied();
+        };
+        let place = self
+            .stages()
+            .iter()
+            .position(|stage| *stage == last.stage)?;
+        let mut rest = self.stages()[place + 1..].iter();
+        rest.find(|stage| results.iter().all(|result| result.stage != **stage))
+            .copied()
+    }
+}
 
 fn stage_words(stage: Stage) -> &'static str {
     match stage {
+        Stage::Address => "address allowed",
+        Stage::Dns => "name found",
+        Stage::Tls => "connection",
+        Stage::Http => "answer",
+        Stage::Transport => "speaks MCP",
+        Stage::Auth => "login",
         Stage::Command => "command found",
         Stage::Process => "process started",
         Stage::Handshake => "handshake",
@@ -108,25 +204,38 @@ fn stage_words(stage: Stage) -> &'static str {
 /// A test under way.
 pub(in crate::desk) fn test_running(
     server: &str,
+    kind: Kind,
     results: &[StageResult],
     elapsed: Duration,
     stop: &str,
 ) -> View {
+    View::titled(format!("Testing {server}"))
+        .with(Block::List(stage_lines(results, kind, Some(elapsed))))
+        .row([Action::Stop(stop.to_owned()).button("Stop")])
+}
+
+/// The stages so far and, while it goes on (since `elapsed`), the one under way.
+pub(super) fn stage_lines(
+    results: &[StageResult],
+    kind: Kind,
+    elapsed: Option<Duration>,
+) -> Vec<Text> {
     let mut lines: Vec<Text> = results.iter().map(stage_line).collect();
-    if let Some(next) = STAGES.get(results.len()) {
+    let is_broken = results.iter().any(|result| result.outcome.is_err());
+    if let Some(elapsed) = elapsed.filter(|_| !is_broken)
+        && let Some(next) = kind.next(results)
+    {
         let time = match elapsed.as_secs() {
             0..2 => String::new(),
             seconds => format!(" · for {seconds} s"),
         };
-        lines.push(Text::from("⏳ ").plain(format!("{}{time}", stage_words(*next))));
+        lines.push(Text::from("⏳ ").plain(format!("{}{time}", stage_words(next))));
     }
-    View::titled(format!("Testing {server}"))
-        .with(Block::List(lines))
-        .row([Action::Stop(stop.to_owned()).button("Stop")])
+    lines
 }
 
 /// A finished test.
-pub(in crate::desk) fn staged(server: &str, results: &[StageResult]) -> View {
+pub(in crate::desk) fn staged(server: &str, kind: Kind, results: &[StageResult]) -> View {
     let broken = results
         .iter()
         .find_map(|result| result.outcome.as_ref().err());
@@ -138,9 +247,16 @@ pub(in crate::desk) fn staged(server: &str, results: &[StageResult]) -> View {
     let mut view = View::titled(title).with(Block::List(results.iter().map(stage_line).collect()));
     if let Some(broken) = broken {
         view.is_error = true;
-        view = view.line(broken.what.clone()).line(broken.advice.clone());
+        view = view.line(broken.what.clone());
+        if let Some(advice) = advice(broken) {
+            view = view.line(advice);
+        }
         if !broken.stderr.is_empty() {
-            view = view.line("Its last words on stderr:").with(Block::Code {
+            let words = match kind {
+                Kind::Local => "Its last words on stderr:",
+                Kind::Remote => "What it was asked last:",
+            };
+            view = view.line(words).with(Block::Code {
                 language: "",
                 text: broken.stderr.join("\n"),
             });
@@ -149,9 +265,18 @@ pub(in crate::desk) fn staged(server: &str, results: &[StageResult]) -> View {
     let verb = |verb, label: &str| Action::Server(verb, Key::of(server)).button(label);
     view.row([
         verb(ServerVerb::Test, "Test again"),
-        verb(ServerVerb::Edit, "Edit"),
+        match kind {
+            Kind::Local => verb(ServerVerb::Edit, "Edit"),
+            Kind::Remote => verb(ServerVerb::Connect, "Connect anew"),
+        },
         verb(ServerVerb::Show, "Back"),
     ])
+}
+
+/// What to do about it, a sentence; a question needs no full stop after it.
+pub(super) fn advice(broken: &Broken) -> Option<String> {
+    let words = broken.advice.replace("?.", "?");
+    (!words.is_empty()).then_some(words)
 }
 
 fn stage_line(result: &StageResult) -> Text {

@@ -1,13 +1,10 @@
-//! The first screen, the panel, help, and a server's card.
+//! The first screen, the panel and help.
 
 use super::super::action::{Action, Key, Screen, ServerVerb};
-use super::{PAGE, server_line, shortened, state_words, trouble};
+use super::{PAGE, server_line, shortened};
 use crate::chat::{Block, Button, Text, View};
 use crate::command::{Entry, TABLE};
-use crate::config::{
-    RemoteServer, RemoteTransport, StdioServer, command_line, masked_env, masked_url,
-};
-use crate::registry::{ServerState, ServerView, Snapshot};
+use crate::registry::Snapshot;
 
 /// The first screen.
 pub(in crate::desk) fn welcome(empty: bool, has_demo: bool) -> View {
@@ -23,6 +20,9 @@ pub(in crate::desk) fn welcome(empty: bool, has_demo: bool) -> View {
     view.row(demo)
         .row([
             Action::Open(Screen::Add).button("Add a server"),
+            Action::Open(Screen::Connect).button("Connect a URL"),
+        ])
+        .row([
             Action::Open(Screen::PasteJson).button("Paste JSON"),
             Action::Open(Screen::Upload).button("Upload file"),
         ])
@@ -81,7 +81,9 @@ pub(in crate::desk) fn panel(snapshot: &Snapshot, page: usize, broken: Option<&s
     let servers = &snapshot.servers;
     let mut view = View::titled("Servers in this chat");
     if let Some(broken) = broken {
-        view = view.line(format!("⚠️ {broken} What worked before still runs."));
+        view = view
+            .line(format!("⚠️ {broken} What worked before still runs."))
+            .row([Action::Open(Screen::Repair).button("Use last good")]);
     }
     if servers.is_empty() {
         return view
@@ -89,6 +91,9 @@ pub(in crate::desk) fn panel(snapshot: &Snapshot, page: usize, broken: Option<&s
             .row([Action::Open(Screen::Demo).button("Try the demo server")])
             .row([
                 Action::Open(Screen::Add).button("Add a server"),
+                Action::Open(Screen::Connect).button("Connect a URL"),
+            ])
+            .row([
                 Action::Open(Screen::PasteJson).button("Paste JSON"),
                 Action::Open(Screen::Upload).button("Upload file"),
             ])
@@ -111,18 +116,22 @@ pub(in crate::desk) fn panel(snapshot: &Snapshot, page: usize, broken: Option<&s
             ))
         }));
     }
+    if !snapshot.hidden.is_empty() {
+        view = view.line(hidden(snapshot));
+    }
     view.row(pager(page, pages, Action::Panel))
         .row([
             Action::Open(Screen::Add).button("Add"),
+            Action::Open(Screen::Connect).button("Connect"),
             Action::Open(Screen::PasteJson).button("Paste JSON"),
-            Action::Open(Screen::Upload).button("Upload"),
         ])
         .row([
+            Action::Open(Screen::Upload).button("Upload"),
             Action::Open(Screen::Download).button("Download"),
             Action::Open(Screen::Status).button("Status"),
-            Action::Open(Screen::History).button("History"),
         ])
         .row([
+            Action::Open(Screen::History).button("History"),
             Action::Panel(page).button("Refresh"),
             Action::Open(Screen::Help).button("Help"),
             Action::Open(Screen::Close).button("Close"),
@@ -136,118 +145,34 @@ pub(in crate::desk) fn list(snapshot: &Snapshot) -> View {
             .row([
                 Action::Open(Screen::Demo).button("Try the demo server"),
                 Action::Open(Screen::Add).button("Add a server"),
-            ]);
+            ])
+            .row([Action::Open(Screen::Connect).button("Connect a URL")]);
     }
-    View::titled("Servers in this chat").with(Block::List(
+    let view = View::titled("Servers in this chat").with(Block::List(
         snapshot.servers.iter().map(server_line).collect(),
-    ))
+    ));
+    if snapshot.hidden.is_empty() {
+        view
+    } else {
+        view.line(hidden(snapshot))
+    }
 }
 
-/// What a server is, as the file says it.
-pub(in crate::desk) enum Definition<'a> {
-    /// It runs here.
-    Local(&'a StdioServer),
-    /// It is reached over the network.
-    Remote(&'a RemoteServer),
-}
-
-/// A server's card.
-pub(in crate::desk) fn server_card(server: &ServerView, definition: &Definition<'_>) -> View {
-    let name = server.name.as_str();
-    let key = || Key::of(name);
-    let mut pairs = vec![(
-        "Status".to_owned(),
-        Text::default().plain(state_words(server)),
-    )];
-    match definition {
-        Definition::Local(local) => {
-            pairs.push((
-                "Command".to_owned(),
-                Text::default().code(command_line(local)),
-            ));
-            for (key, value) in masked_env(&local.env) {
-                pairs.push((format!("Env {key}"), Text::default().code(value)));
-            }
-            if let Some(cwd) = &local.cwd {
-                pairs.push(("Folder".to_owned(), Text::default().code(cwd)));
-            }
+/// The operator's servers that the chat's own ones stand before.
+fn hidden(snapshot: &Snapshot) -> Text {
+    let mut text = Text::default();
+    for (place, name) in snapshot.hidden.iter().enumerate() {
+        if place > 0 {
+            text = text.plain(", ");
         }
-        Definition::Remote(remote) => {
-            let kind = match remote.transport {
-                RemoteTransport::Http => "streamable HTTP",
-                RemoteTransport::Sse => "HTTP+SSE",
-            };
-            pairs.push((
-                "Address".to_owned(),
-                Text::default().code(masked_url(&remote.url)),
-            ));
-            pairs.push(("Transport".to_owned(), Text::default().plain(kind)));
-            if !remote.header_names.is_empty() {
-                pairs.push((
-                    "Headers".to_owned(),
-                    Text::default().plain(remote.header_names.join(", ")),
-                ));
-            }
-        }
+        text = text.bold(name.as_str());
     }
-    if let ServerState::Ready {
-        protocol,
-        server_info,
-        ..
-    } = &server.state
-    {
-        pairs.push((
-            "Speaks".to_owned(),
-            Text::default().plain(format!("MCP {protocol}")),
-        ));
-        if !server_info.is_empty() {
-            pairs.push((
-                "Calls itself".to_owned(),
-                Text::default().plain(shortened(server_info, 80)),
-            ));
-        }
-    }
-    let mut view = View::titled(name).with(Block::Pairs(pairs));
-    if let Some(reason) = trouble(&server.state) {
-        view = view.with(Block::Code {
-            language: "",
-            text: reason.to_owned(),
-        });
-    }
-    if !server.refused.is_empty() {
-        let lines = server.refused.iter().take(PAGE).map(|refused| {
-            Text::default()
-                .code(shortened(&refused.tool, 64))
-                .plain(format!(": {}", refused.reason))
-        });
-        view = view
-            .line("Tools that were left out:")
-            .with(Block::List(lines.collect()));
-    }
-    let Definition::Local(local) = definition else {
-        return view.row([Action::Panel(0).button("Back")]);
+    let whose = if snapshot.hidden.len() == 1 {
+        ": yours hides the operator's server of that name."
+    } else {
+        ": yours hide the operator's servers of those names."
     };
-    let verb = |verb: ServerVerb, label: &str| Action::Server(verb, key()).button(label);
-    view.row((!server.tools.is_empty()).then(|| Action::Tools(key(), 0).button("Tools")))
-        .row([
-            verb(ServerVerb::Test, "Test"),
-            verb(ServerVerb::Logs, "Logs"),
-            verb(ServerVerb::Restart, "Restart"),
-        ])
-        .row([
-            verb(ServerVerb::Edit, "Edit"),
-            verb(ServerVerb::Rename, "Rename"),
-            if local.disabled {
-                verb(ServerVerb::Enable, "Enable")
-            } else {
-                verb(ServerVerb::Disable, "Disable")
-            },
-        ])
-        .row([
-            verb(ServerVerb::Remove, "Remove"),
-            Action::Panel(0).button("Back"),
-            Action::Open(Screen::Close).button("Close"),
-        ])
+    text.plain(whose)
 }
 
 /// Previous and next, where there is more than one page.

@@ -2,25 +2,37 @@
 //!
 //! Each screen is plain, short and kind: what is, what happened, the next step. Dynamic text is never parsed for marks.
 
+mod card;
 mod change;
+mod connect;
 mod health;
 mod home;
+mod login;
 mod result;
 mod tools;
 
+pub(super) use card::server_card;
 pub(super) use change::{
-    applying, cancelled, expired, host_change, nothing_to_change, proposal, restarted, settled,
-    sound_again,
+    agreed, agreed_and_tried, applying, cancelled, expired, host_change, nothing_to_change,
+    proposal, restarted, settled, sound_again,
 };
-pub(super) use health::{history, logs, parked, staged, status, test_running};
-pub(super) use home::{
-    Definition, command_help, examples, help, list, panel, server_card, welcome,
+pub(super) use connect::{
+    AUTH_CHOICES, KEY_HEADERS, connect_elsewhere, connect_facts, connect_question, host_of,
+    probe_broken, probe_done, probe_dropped, probing,
+};
+pub(super) use health::{Kind, history, logs, parked, staged, status, test_running};
+pub(super) use home::{command_help, examples, help, list, panel, welcome};
+pub(super) use login::{
+    arrived, denied, invitation, logged_in, logged_in_loading, logged_out, login_beginning,
+    login_cancelled, login_dropped, login_expired, login_failed, login_replaced, no_login,
+    oauth_words, wants_login, wants_rights,
 };
 pub(super) use result::{call_done, call_running, call_stopped, starting};
 pub(super) use tools::{all_tools, kind_words, required, server_tools, shape, tool_card};
 
-use crate::chat::Text;
-use crate::registry::{ServerState, ServerView};
+use super::action::{Action, Key, ServerVerb};
+use crate::chat::{Button, Text};
+use crate::registry::{ServerKind, ServerState, ServerView};
 
 /// Rows of a list on one page (people read 6 to 8).
 pub(super) const PAGE: usize = 8;
@@ -34,7 +46,8 @@ pub(super) fn sign(state: &ServerState) -> &'static str {
         ServerState::BackingOff { .. } => "🟠",
         ServerState::Failed { .. } | ServerState::Parked { .. } => "🔴",
         ServerState::Disabled => "⚪",
-        ServerState::NotServed => "🌐",
+        ServerState::WaitingForApproval => "✋",
+        ServerState::NeedsLogin { .. } => "🔑",
     }
 }
 
@@ -47,15 +60,30 @@ pub(super) fn state_words(server: &ServerView) -> String {
     };
     match &server.state {
         ServerState::Ready { .. } => format!("{tools}{refused}"),
-        ServerState::Asleep => format!("{tools}{refused} · asleep, starts when called"),
+        ServerState::Asleep => {
+            let wakes = match server.kind {
+                ServerKind::Local => "starts",
+                ServerKind::Remote => "connects",
+            };
+            format!("{tools}{refused} · asleep, {wakes} when called")
+        }
         ServerState::Starting { .. } => "starting".to_owned(),
+        ServerState::BackingOff { until, .. } if server.kind == ServerKind::Remote => {
+            let wait = until.saturating_duration_since(std::time::Instant::now());
+            match wait.as_secs() {
+                0 => "failed, is tried again now".to_owned(),
+                seconds @ 1..100 => format!("failed, tries again in {seconds} s"),
+                seconds => format!("failed, tries again in {} min", seconds.div_ceil(60)),
+            }
+        }
         ServerState::BackingOff { attempt, .. } => {
             format!("ended, starts again by itself (try {attempt})")
         }
         ServerState::Failed { .. } => "failed".to_owned(),
         ServerState::Parked { .. } => "ended too often, waits for a restart".to_owned(),
         ServerState::Disabled => "off".to_owned(),
-        ServerState::NotServed => "remote, not connected by this version".to_owned(),
+        ServerState::WaitingForApproval => "waiting for approval".to_owned(),
+        ServerState::NeedsLogin { .. } => "needs login".to_owned(),
     }
 }
 
@@ -69,7 +97,8 @@ pub(super) fn trouble(state: &ServerState) -> Option<&str> {
         | ServerState::Ready { .. }
         | ServerState::Asleep
         | ServerState::Disabled
-        | ServerState::NotServed => None,
+        | ServerState::WaitingForApproval
+        | ServerState::NeedsLogin { .. } => None,
     }
 }
 
@@ -78,7 +107,35 @@ pub(super) fn server_line(server: &ServerView) -> Text {
     Text::default()
         .plain(format!("{} ", sign(&server.state)))
         .bold(server.name.as_str())
-        .plain(format!(" · {}", state_words(server)))
+        .plain(format!(
+            " · {}{}",
+            state_words(server),
+            if server.is_admin {
+                " · from the operator"
+            } else {
+                ""
+            }
+        ))
+}
+
+/// The button for what a server waits for a person to do.
+pub(super) fn wanted_button(server: &ServerView) -> Option<Button> {
+    let key = || Key::of(server.name.as_str());
+    match &server.state {
+        ServerState::WaitingForApproval => {
+            Some(Action::Server(ServerVerb::Connect, key()).button("Review"))
+        }
+        ServerState::NeedsLogin { .. } => {
+            Some(Action::Server(ServerVerb::Login, key()).button("Log in"))
+        }
+        ServerState::Starting { .. }
+        | ServerState::Ready { .. }
+        | ServerState::Asleep
+        | ServerState::Failed { .. }
+        | ServerState::BackingOff { .. }
+        | ServerState::Parked { .. }
+        | ServerState::Disabled => None,
+    }
 }
 
 /// `1 tool`, `2 tools`.

@@ -23,7 +23,7 @@ pub(in crate::desk) fn all_tools(snapshot: &Snapshot) -> View {
             .row([Action::Panel(0).button("My servers")]);
     }
     if total == 0 {
-        return View::text("There are no tools here yet. Add a server with `/mcp add`.")
+        return View::text("There are no tools here yet. Add a server with `/mcp add`, or connect one with `/mcp connect`.")
             .row([Action::Panel(0).button("My servers")]);
     }
     let mut view = View::titled(format!("{} in this chat", count(total, "tool")));

@@ -58,10 +58,33 @@ async fn a_broken_hand_edit_leaves_the_tools_and_says_where() {
             .await
             .contains("still")
     );
+    insta::assert_snapshot!("broken_panel", steady(&ann.says("/mcp").await));
     let refused = ann.says("/mcp remove demo").await;
     assert!(refused.contains("broken"), "{refused}");
     ann.presses("Use last good").await;
     insta::assert_snapshot!("repaired", steady(&ann.presses("Apply").await));
     assert_eq!(world.config(ThreadId::Local).unwrap().trim(), demo().trim());
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_host_mends_is_told_to_be_sound_again() {
+    let world = World::open();
+    let ann = world.ann();
+    world.edit_on_host(ThreadId::Local, &demo());
+    ann.says("/mcp tools").await;
+    world.edit_on_host(ThreadId::Local, "{ broken");
+    world
+        .sees(ThreadId::Local, |shown| {
+            plain(&shown.view).contains("broken")
+        })
+        .await;
+    world.edit_on_host(ThreadId::Local, &demo());
+    let told = world
+        .sees(ThreadId::Local, |shown| {
+            plain(&shown.view).contains("sound again")
+        })
+        .await;
+    insta::assert_snapshot!("sound_again", steady(&plain(&told.view)));
     world.close().await;
 }

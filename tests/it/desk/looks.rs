@@ -25,7 +25,8 @@ async fn empty_screens_teach() {
         ("unknown", "/frobnicate"),
         ("no_server", "/mcp show github"),
         ("usage", "/mcp rename a"),
-        ("connect", "/mcp connect hub https://mcp.example.com"),
+        ("connect", "/mcp connect"),
+        ("connect_cancelled", "/cancel"),
         ("small_talk", "hello"),
     ] {
         insta::assert_snapshot!(name, steady(&ann.says(line).await));
@@ -105,7 +106,11 @@ async fn screens_on_the_way() {
     insta::assert_snapshot!("welcome_again", ann.says("/start").await);
     insta::assert_snapshot!("restarted", steady(&ann.says("/mcp restart demo").await));
     insta::assert_snapshot!("all_tools", ann.says("/mcp tools").await);
-    insta::assert_snapshot!("nothing_to_change", ann.says("/mcp enable demo").await);
+    insta::assert_snapshot!(
+        "nothing_to_change",
+        ann.says("/mcp edit demo command=switchboard").await
+    );
+    insta::assert_snapshot!("switched_on_already", ann.says("/mcp enable demo").await);
     insta::assert_snapshot!("ask_name", {
         ann.says("/mcp show demo").await;
         ann.presses("Rename").await

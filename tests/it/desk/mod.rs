@@ -6,4 +6,6 @@ mod changes;
 mod host;
 mod lasting;
 mod looks;
+mod remote;
 mod rough;
+mod underway;

@@ -21,6 +21,19 @@ const BEGIN_MS: i64 = 1_767_323_045_000;
 /// Our own program, which is also the demo server.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_switchboard");
 
+/// The server that does everything wrong.
+pub fn misbehave() -> PathBuf {
+    let path = Path::new(PROGRAM)
+        .with_file_name("examples")
+        .join("misbehave");
+    assert!(
+        path.exists(),
+        "{} is missing: run plain `cargo test`, or first `cargo build --example misbehave`",
+        path.display()
+    );
+    path
+}
+
 pub struct World {
     pub chat: Arc<Chat>,
     pub house: House,
@@ -39,14 +52,24 @@ pub struct Person<'a> {
 
 impl World {
     pub fn open() -> Self {
-        Self::open_in(Arc::new(tempfile::tempdir().unwrap()), Arc::default())
+        Self::open_with(|_| {})
     }
 
-    fn open_in(folder: Arc<tempfile::TempDir>, chat: Arc<Chat>) -> Self {
+    /// With other options.
+    pub fn open_with(set: impl FnOnce(&mut HouseOptions)) -> Self {
+        Self::open_in(Arc::new(tempfile::tempdir().unwrap()), Arc::default(), set)
+    }
+
+    fn open_in(
+        folder: Arc<tempfile::TempDir>,
+        chat: Arc<Chat>,
+        set: impl FnOnce(&mut HouseOptions),
+    ) -> Self {
         let clock_ms = Arc::new(AtomicI64::new(BEGIN_MS));
         let mut options = HouseOptions::new(folder.path().join("data"), PathBuf::from(PROGRAM));
         let clock = Arc::clone(&clock_ms);
         options.clock = Arc::new(move || clock.load(Ordering::SeqCst));
+        set(&mut options);
         let front: Arc<Chat> = Arc::clone(&chat);
         let house = House::open(options, front, Some("SwitchboardBot".to_owned())).unwrap();
         Self {
@@ -60,6 +83,11 @@ impl World {
 
     /// Ends the bot and starts it again on the same data; the chat keeps its messages.
     pub async fn restarted(self) -> Self {
+        self.restarted_with(|_| {}).await
+    }
+
+    /// The same with other options.
+    pub async fn restarted_with(self, set: impl FnOnce(&mut HouseOptions)) -> Self {
         let Self {
             chat,
             house,
@@ -69,7 +97,7 @@ impl World {
         } = self;
         let now = clock_ms.load(Ordering::SeqCst);
         within(house.close(Duration::from_secs(10))).await;
-        let world = Self::open_in(folder, chat);
+        let world = Self::open_in(folder, chat, set);
         world.clock_ms.store(now, Ordering::SeqCst);
         world
     }
@@ -148,19 +176,21 @@ impl World {
     }
 
     /// Waits for a message of the thread that has this in it, while other things may still be under way.
-    pub async fn glimpses(&self, thread: ThreadId, is: impl Fn(&str) -> bool) {
+    pub async fn glimpses(&self, thread: ThreadId, is: impl Fn(&str) -> bool) -> String {
         let look = async {
-            while !self
-                .chat
-                .messages(thread)
-                .iter()
-                .any(|shown| is(&plain(&shown.view)))
-            {
+            loop {
+                let mut screens = self.chat.messages(thread).into_iter().rev();
+                if let Some(seen) = screens.find_map(|shown| {
+                    let screen = plain(&shown.view);
+                    is(&screen).then_some(screen)
+                }) {
+                    return seen;
+                }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         let seen = tokio::time::timeout(PATIENCE, look).await;
-        seen.unwrap_or_else(|_| panic!("never seen; there is:\n{}", self.transcript(thread)));
+        seen.unwrap_or_else(|_| panic!("never seen; there is:\n{}", self.transcript(thread)))
     }
 
     pub fn transcript(&self, thread: ThreadId) -> String {

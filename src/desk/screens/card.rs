@@ -1,0 +1,194 @@
+//! A server's card: what it is, how it does, and what can be done with it.
+
+use std::time::Duration;
+
+use super::super::action::{Action, Key, Screen, ServerVerb};
+use super::{PAGE, duration, shortened, state_words, trouble, wanted_button};
+use crate::chat::{Block, Text, View};
+use crate::config::{
+    Definition, RemoteAuth, RemoteTransport, command_line, masked_env, masked_url,
+};
+use crate::registry::{ServerState, ServerView};
+
+/// A server's card.
+pub(in crate::desk) fn server_card(server: &ServerView, definition: &Definition) -> View {
+    let mut view = View::titled(server.name.as_str()).with(Block::Pairs(facts(server, definition)));
+    if let Some(reason) = trouble(&server.state) {
+        view = view.with(Block::Code {
+            language: "",
+            text: reason.to_owned(),
+        });
+    }
+    match &server.state {
+        ServerState::WaitingForApproval => {
+            view = view.line("It was written into the file by hand, so it is not connected before somebody here agreed to it. Press Review.");
+        }
+        ServerState::NeedsLogin { reason, .. } => {
+            let reason = shortened(reason.trim_end_matches('.'), 300);
+            view = view.line(format!("It lets nobody in without a login. {reason}."));
+        }
+        ServerState::Starting { .. }
+        | ServerState::Ready { .. }
+        | ServerState::Asleep
+        | ServerState::Failed { .. }
+        | ServerState::BackingOff { .. }
+        | ServerState::Parked { .. }
+        | ServerState::Disabled => {}
+    }
+    if !server.refused.is_empty() {
+        let lines = server.refused.iter().take(PAGE).map(|refused| {
+            Text::default()
+                .code(shortened(&refused.tool, 64))
+                .plain(format!(": {}", refused.reason))
+        });
+        view = view
+            .line("Tools that were left out:")
+            .with(Block::List(lines.collect()));
+    }
+    with_buttons(view, server, definition)
+}
+
+fn facts(server: &ServerView, definition: &Definition) -> Vec<(String, Text)> {
+    let mut pairs = vec![(
+        "Status".to_owned(),
+        Text::default().plain(state_words(server)),
+    )];
+    if server.is_admin {
+        pairs.push((
+            "From".to_owned(),
+            Text::from("the operator, who offers it to all chats"),
+        ));
+    }
+    define(&mut pairs, server, definition);
+    if let ServerState::Ready {
+        protocol,
+        server_info,
+        ..
+    } = &server.state
+    {
+        pairs.push((
+            "Speaks".to_owned(),
+            Text::default().plain(format!("MCP {protocol}")),
+        ));
+        if !server_info.is_empty() {
+            pairs.push((
+                "Calls itself".to_owned(),
+                Text::default().plain(shortened(server_info, 80)),
+            ));
+        }
+    }
+    pairs
+}
+
+/// What the file says of it.
+fn define(pairs: &mut Vec<(String, Text)>, server: &ServerView, definition: &Definition) {
+    match definition {
+        // What it runs is the operator's business.
+        Definition::Local(_) if server.is_admin => {}
+        Definition::Local(local) => {
+            pairs.push((
+                "Command".to_owned(),
+                Text::default().code(command_line(local)),
+            ));
+            for (key, value) in masked_env(&local.env) {
+                pairs.push((format!("Env {key}"), Text::default().code(value)));
+            }
+            if let Some(cwd) = &local.cwd {
+                pairs.push(("Folder".to_owned(), Text::default().code(cwd)));
+            }
+        }
+        Definition::Remote(remote) => {
+            let kind = match remote.transport {
+                RemoteTransport::Http => "streamable HTTP",
+                RemoteTransport::Sse => "HTTP+SSE",
+            };
+            pairs.push((
+                "Address".to_owned(),
+                Text::default().code(masked_url(&remote.url)),
+            ));
+            pairs.push(("Transport".to_owned(), Text::default().plain(kind)));
+            pairs.push((
+                "Login".to_owned(),
+                login_words(&remote.auth, server.is_admin),
+            ));
+            if !remote.headers.is_empty() && !server.is_admin {
+                let names: Vec<&str> = remote
+                    .headers
+                    .iter()
+                    .map(|(name, _)| name.as_str())
+                    .collect();
+                pairs.push((
+                    "Headers".to_owned(),
+                    Text::default().plain(names.join(", ")),
+                ));
+            }
+            if let Some(timeout) = remote.timeout_ms {
+                pairs.push((
+                    "Time limit".to_owned(),
+                    Text::default().plain(duration(Duration::from_millis(timeout))),
+                ));
+            }
+        }
+    }
+}
+
+fn with_buttons(view: View, server: &ServerView, definition: &Definition) -> View {
+    let key = || Key::of(server.name.as_str());
+    let verb = |verb: ServerVerb, label: &str| Action::Server(verb, key()).button(label);
+    let tools = (!server.tools.is_empty()).then(|| Action::Tools(key(), 0).button("Tools"));
+    let wanted = wanted_button(server);
+    let can_log_out = match definition {
+        Definition::Remote(remote) => {
+            matches!(remote.auth, RemoteAuth::OAuth(_)) && wanted.is_none()
+        }
+        Definition::Local(_) => false,
+    };
+    let logout = can_log_out.then(|| verb(ServerVerb::Logout, "Log out"));
+    let view = view.row([wanted, tools, logout].into_iter().flatten());
+    let is_waiting = server.state == ServerState::WaitingForApproval;
+    let view = if is_waiting {
+        view
+    } else {
+        view.row([
+            verb(ServerVerb::Test, "Test"),
+            verb(ServerVerb::Logs, "Logs"),
+            verb(ServerVerb::Restart, "Restart"),
+        ])
+    };
+    if server.is_admin {
+        return view.row([
+            Action::Panel(0).button("Back"),
+            Action::Open(Screen::Close).button("Close"),
+        ]);
+    }
+    view.row([
+        verb(ServerVerb::Edit, "Edit"),
+        verb(ServerVerb::Rename, "Rename"),
+        if definition.is_disabled() {
+            verb(ServerVerb::Enable, "Enable")
+        } else {
+            verb(ServerVerb::Disable, "Disable")
+        },
+    ])
+    .row([
+        verb(ServerVerb::Remove, "Remove"),
+        Action::Panel(0).button("Back"),
+        Action::Open(Screen::Close).button("Close"),
+    ])
+}
+
+/// How the bot proves who it is, in words.
+fn login_words(auth: &RemoteAuth, is_admin: bool) -> Text {
+    match auth {
+        RemoteAuth::None => Text::from("none"),
+        RemoteAuth::OAuth(_) => Text::from("in your browser (OAuth)"),
+        RemoteAuth::Bearer(_) | RemoteAuth::ApiKey { .. } if is_admin => {
+            Text::from("a key of the operator's")
+        }
+        RemoteAuth::Bearer(name) => Text::from("a token, kept as ").code(name.as_str()),
+        RemoteAuth::ApiKey { header, value } => Text::from("an API key in ")
+            .code(header)
+            .plain(", kept as ")
+            .code(value.as_str()),
+    }
+}
