@@ -5,18 +5,23 @@
 
 mod duration;
 mod log;
+mod network;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use crate::config::AdminServers;
+use crate::policy::AddressRules;
+use crate::secret::Secret;
+
 pub use duration::parse_duration;
+use network::Network;
 
 /// Every variable of our own, with what `--help` says of it.
-pub const VARIABLES: [(&str, &str); 6] = [
+pub const VARIABLES: [(&str, &str); 11] = [
     (
         "SWITCHBOARD_DATA",
         "the data folder where --data is not given",
@@ -36,6 +41,26 @@ pub const VARIABLES: [(&str, &str); 6] = [
     (
         "SWITCHBOARD_CALL_TIMEOUT",
         "a tool call without progress ends after this (60s)",
+    ),
+    (
+        "SWITCHBOARD_PUBLIC_URL",
+        "where people reach the pages for logins, as in `https://bot.example`",
+    ),
+    (
+        "SWITCHBOARD_LISTEN",
+        "where these pages are served (127.0.0.1:8787)",
+    ),
+    (
+        "SWITCHBOARD_ADMIN_SERVERS",
+        "which servers of DATA/admin chats are offered: `all`, `none` or names (none)",
+    ),
+    (
+        "SWITCHBOARD_ALLOW_HTTP",
+        "`1` lets servers be connected by plain http",
+    ),
+    (
+        "SWITCHBOARD_ALLOW_CIDRS",
+        "addresses to open that are not public, as in `127.0.0.1,10.1.0.0/16`",
     ),
     (
         "SWITCHBOARD_LOG",
@@ -63,10 +88,6 @@ pub enum FrontKind {
     Terminal,
 }
 
-/// A text that never shows itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
 /// The checked settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -88,6 +109,17 @@ pub struct Settings {
     pub thread_idle: Duration,
     /// A tool call without progress ends after this.
     pub call_timeout: Duration,
+    /// Which addresses of the network are spoken to.
+    pub address_rules: AddressRules,
+    /// Where people reach our pages (`SWITCHBOARD_PUBLIC_URL`): an address without query and fragment, whose path ends
+    /// with a slash.
+    pub public_url: Option<url::Url>,
+    /// Where the pages are served.
+    pub listen: std::net::SocketAddr,
+    /// Somebody asked for that address, so a start without it makes no sense.
+    pub listen_chosen: bool,
+    /// Which of the operator's servers threads are offered.
+    pub admin_servers: AdminServers,
     /// The filter of the log, complete.
     pub log: String,
     /// What the person at the terminal is called.
@@ -152,6 +184,54 @@ pub enum SettingsError {
         /// What is there.
         what: &'static str,
     },
+    /// A switch that is neither on nor off.
+    #[error("{name} is `{value}`, which is neither on nor off; write `1` or `0`")]
+    NotASwitch {
+        /// The setting.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+    },
+    /// A range of addresses that cannot be read.
+    #[error(
+        "{name} has `{value}` in it, which is no range of addresses; write them like `127.0.0.1,10.1.0.0/16`"
+    )]
+    NotARange {
+        /// The setting.
+        name: &'static str,
+        /// The part that cannot be read.
+        value: String,
+    },
+    /// An address to listen at that cannot be read.
+    #[error(
+        "{name} is `{value}`, which is not an IP address with a port; write it like `127.0.0.1:8787`"
+    )]
+    NotASocket {
+        /// The setting.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+    },
+    /// The public address cannot be one.
+    #[error("SWITCHBOARD_PUBLIC_URL `{value}` {why}; write it like `https://bot.example`")]
+    NotAPublicUrl {
+        /// What it was set to, without what may be a password or a key.
+        value: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A name that no server can have.
+    #[error(
+        "{name} has `{value}` in it, which is no name of a server ({why}); write `all`, `none` or names like `a,b`"
+    )]
+    NotAServer {
+        /// The setting.
+        name: &'static str,
+        /// The part that cannot be read.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A variable that is not UTF-8.
     #[error("{name} is not valid UTF-8; set it anew")]
     NotText {
@@ -178,6 +258,8 @@ impl Settings {
             None => FrontKind::Terminal,
         };
         let data = data(flags, &environment)?;
+        let network = Network::read(&environment)?;
+        let opened = network.warnings();
         Ok(Self {
             front,
             front_chosen: flags.front.is_some(),
@@ -200,6 +282,11 @@ impl Settings {
                 .duration("SWITCHBOARD_THREAD_IDLE", Duration::from_hours(1))?,
             call_timeout: environment
                 .duration("SWITCHBOARD_CALL_TIMEOUT", Duration::from_mins(1))?,
+            address_rules: network.rules,
+            public_url: network.public_url,
+            listen: network.listen,
+            listen_chosen: network.listen_chosen,
+            admin_servers: network.admin_servers,
             log: log::filter(environment.text("SWITCHBOARD_LOG")?, front)?,
             user: environment
                 .text("USER")
@@ -209,7 +296,7 @@ impl Settings {
                 .to_owned(),
             home: environment.0.get(OsStr::new("HOME")).map(PathBuf::from),
             color: !environment.0.contains_key(OsStr::new("NO_COLOR")),
-            warnings: environment.unknown(),
+            warnings: [environment.unknown(), opened].concat(),
         })
     }
 
@@ -226,25 +313,6 @@ impl Settings {
             "TELOXIDE_TOKEN is not set, so this is a chat in this terminal"
         };
         format!("{why}; :help shows its keys, :quit ends it.")
-    }
-}
-
-impl Secret {
-    /// The text itself, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }
 
@@ -346,7 +414,7 @@ fn token(environment: &Environment) -> Result<Secret, SettingsError> {
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
     });
     if is_token {
-        Ok(Secret(token.to_owned()))
+        Ok(Secret::from(token.to_owned()))
     } else {
         Err(SettingsError::NotAToken)
     }

@@ -1,7 +1,8 @@
 //! What is logged.
 //!
-//! At INFO rmcp prints whole notifications and teloxide's parts print whole updates, which hold what people write and
-//! what servers answer. So these stay at WARN under every filter that does not name them: `debug` means our own DEBUG.
+//! At INFO teloxide's parts print whole updates, which hold what people write. So these stay at WARN under every filter that
+//! does not name them: `debug` means our own DEBUG. rmcp is silent altogether unless it is named: what goes wrong with a
+//! server is told in its thread, and rmcp's words for it, up to ERROR, hold what servers answer.
 
 use std::io::{self, IsTerminal};
 
@@ -10,15 +11,10 @@ use tracing_subscriber::EnvFilter;
 use super::{FrontKind, SettingsError, shown};
 
 /// Crates that are held at WARN; a filter names one by a target that begins with it.
-const HELD: [&str; 7] = [
-    "rmcp",
-    "teloxide",
-    "hyper",
-    "reqwest",
-    "rustls",
-    "h2",
-    "rustyline",
-];
+const HELD: [&str; 6] = ["teloxide", "hyper", "reqwest", "rustls", "h2", "rustyline"];
+
+/// The crate that is silent unless a filter names it.
+const SILENT: &str = "rmcp";
 
 /// The complete filter. The default says what happens where nobody looks at the same screen; the terminal's chat is
 /// written there, so its default is only what somebody must know.
@@ -26,7 +22,7 @@ pub(super) fn filter(given: Option<&str>, front: FrontKind) -> Result<String, Se
     let Some(given) = given else {
         return Ok(match front {
             FrontKind::Telegram => held("info"),
-            FrontKind::Terminal => "warn".to_owned(),
+            FrontKind::Terminal => held("warn"),
         });
     };
     if let Some(word) = given
@@ -79,15 +75,18 @@ fn held(given: &str) -> String {
             .iter()
             .any(|level| directive.eq_ignore_ascii_case(level))
     });
+    let is_named = |name: &str| {
+        directives
+            .iter()
+            .any(|directive| directive.starts_with(name))
+    };
     let mut filter = given.to_owned();
+    if !is_named(SILENT) {
+        filter.extend([",", SILENT, "=off"]);
+    }
     if loud {
-        for held in HELD {
-            if !directives
-                .iter()
-                .any(|directive| directive.starts_with(held))
-            {
-                filter.extend([",", held, "=warn"]);
-            }
+        for held in HELD.into_iter().filter(|held| !is_named(held)) {
+            filter.extend([",", held, "=warn"]);
         }
     }
     filter
@@ -101,18 +100,18 @@ mod tests {
     fn noisy_crates_are_held_unless_named() {
         let rest = ",teloxide=warn,hyper=warn,reqwest=warn,rustls=warn,h2=warn,rustyline=warn";
         for (given, expected) in [
-            (None, format!("info,rmcp=warn{rest}")),
-            (Some("debug"), format!("debug,rmcp=warn{rest}")),
-            (Some("TRACE"), format!("TRACE,rmcp=warn{rest}")),
+            (None, format!("info,rmcp=off{rest}")),
+            (Some("debug"), format!("debug,rmcp=off{rest}")),
+            (Some("TRACE"), format!("TRACE,rmcp=off{rest}")),
             (Some("info,rmcp=debug"), format!("info,rmcp=debug{rest}")),
             (
                 Some("info,rmcp::service=off"),
                 format!("info,rmcp::service=off{rest}"),
             ),
-            (Some("error"), "error".to_owned()),
+            (Some("error"), "error,rmcp=off".to_owned()),
             (
                 Some("warn,switchboard=debug"),
-                "warn,switchboard=debug".to_owned(),
+                "warn,switchboard=debug,rmcp=off".to_owned(),
             ),
         ] {
             assert_eq!(
@@ -121,7 +120,10 @@ mod tests {
                 "{given:?}"
             );
         }
-        assert_eq!(filter(None, FrontKind::Terminal), Ok("warn".to_owned()));
+        assert_eq!(
+            filter(None, FrontKind::Terminal),
+            Ok("warn,rmcp=off".to_owned())
+        );
     }
 
     #[test]

@@ -64,7 +64,12 @@ fn defaults_are_the_documented_ones() {
             server_idle: Duration::from_mins(15),
             thread_idle: Duration::from_hours(1),
             call_timeout: Duration::from_mins(1),
-            log: "warn".to_owned(),
+            address_rules: AddressRules::default(),
+            public_url: None,
+            listen: "127.0.0.1:8787".parse().unwrap(),
+            listen_chosen: false,
+            admin_servers: AdminServers::None,
+            log: "warn,rmcp=off".to_owned(),
             user: "you".to_owned(),
             home: None,
             color: true,
@@ -103,7 +108,7 @@ fn everything_can_be_set() {
     assert_eq!(settings.call_timeout, Duration::from_millis(500));
     assert_eq!(
         (settings.log.as_str(), settings.user.as_str()),
-        ("error", "ada")
+        ("error,rmcp=off", "ada")
     );
     assert!(!settings.color && settings.warnings.is_empty());
     let flag = flags(None, Some("/nowhere/flag"));

@@ -5,14 +5,25 @@ use std::path::{Path, PathBuf};
 /// A room and the rooms of the crate that it may name.
 const ROOMS: &[(&str, &[&str])] = &[
     ("actor", &[]),
+    ("secret", &[]),
     ("thread", &[]),
     ("demo", &[]),
-    ("settings", &["thread"]),
+    ("settings", &["thread", "secret", "config", "policy"]),
     ("config", &["thread"]),
     ("policy", &["actor", "thread", "config"]),
-    ("store", &["actor", "thread", "config", "policy"]),
+    ("store", &["actor", "thread", "secret", "config", "policy"]),
     ("watch", &["thread", "config"]),
-    ("registry", &["actor", "thread", "demo", "config", "policy"]),
+    ("net", &["policy"]),
+    (
+        "oauth",
+        &["actor", "thread", "secret", "config", "policy", "net"],
+    ),
+    (
+        "registry",
+        &[
+            "actor", "thread", "secret", "demo", "config", "policy", "net",
+        ],
+    ),
     (
         "reload",
         &["thread", "config", "store", "watch", "registry"],
@@ -22,17 +33,20 @@ const ROOMS: &[(&str, &[&str])] = &[
         "desk",
         &[
             "actor", "thread", "demo", "config", "policy", "store", "registry", "reload",
-            "command", "chat",
+            "command", "chat", "oauth", "secret",
         ],
     ),
     ("chat", &["actor", "thread", "command"]),
+    ("web", &["oauth"]),
 ];
 
 /// A library and the only places that may name it.
 const LIBRARIES: &[(&str, &[&str])] = &[
     ("teloxide", &["chat/telegram"]),
     ("rustyline", &["chat/terminal"]),
-    ("rmcp", &["registry", "demo"]),
+    ("rmcp", &["registry", "oauth", "demo"]),
+    ("reqwest", &["net", "registry"]),
+    ("axum", &["web", "net/tests.rs"]),
     ("notify", &["watch.rs"]),
     ("jsonschema", &["config"]),
     ("anyhow", &["main.rs", "app.rs"]),

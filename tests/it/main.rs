@@ -11,7 +11,9 @@
 mod desk;
 mod faults;
 mod house;
+mod oauth;
 mod registry;
+mod remote;
 mod shell;
 mod support;
 mod telegram;

@@ -1,6 +1,6 @@
 //! The program as an operator meets it: `switchboard do`, settings, signals.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -145,4 +145,90 @@ fn a_signal_ends_the_bot_and_its_servers_in_order() {
     let mut rest = String::new();
     lines.read_to_string(&mut rest).unwrap();
     crate::faults::nothing_runs_for(folder.path());
+}
+
+/// The bot in a terminal chat, heard from the moment it speaks.
+fn started(data: &Path, listen: &str) -> std::process::Child {
+    let mut bot = switchboard(&[
+        "run",
+        "--front",
+        "terminal",
+        "--data",
+        data.to_str().unwrap(),
+    ])
+    .env("SWITCHBOARD_LISTEN", listen)
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut first = [0];
+    let stdout = bot.stdout.as_mut().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    bot
+}
+
+#[test]
+fn the_pages_of_logins_are_served_as_long_as_the_bot_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = free_address();
+    let mut bot = started(folder.path(), &listen);
+    let mut page = std::net::TcpStream::connect(&listen).unwrap();
+    page.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    // Another bot that was told to listen there does not start without its pages.
+    let other = tempfile::tempdir().unwrap();
+    let refused = switchboard(&["run", "--data", other.path().to_str().unwrap()])
+        .env("SWITCHBOARD_LISTEN", &listen)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && told.contains(&listen) && told.contains("SWITCHBOARD_LISTEN"),
+        "{told}"
+    );
+    // The end of its input ends the chat, and the pages with it.
+    drop(bot.stdin.take());
+    assert!(bot.wait().unwrap().success());
+    assert!(std::net::TcpListener::bind(&listen).is_ok());
+}
+
+#[test]
+fn what_is_opened_is_said_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let output = switchboard(&["run", "--data", data])
+        .env("SWITCHBOARD_ALLOW_CIDRS", "127.0.0.1")
+        .env("SWITCHBOARD_LISTEN", "127.0.0.1:0")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && told.contains("SWITCHBOARD_ALLOW_CIDRS opens 127.0.0.1/32"),
+        "{told}"
+    );
+}
+
+#[test]
+fn damaged_clients_of_the_operator_stop_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let admin = folder.path().join("admin");
+    std::fs::create_dir_all(&admin).unwrap();
+    let mut file = std::fs::File::create(admin.join("oauth_clients.json")).unwrap();
+    file.write_all(b"{\"https://login.example\": \"canary\"}")
+        .unwrap();
+    let refused = once(folder.path(), &["--", "/mcp list"]);
+    let told = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && told.contains("oauth_clients.json"),
+        "{told}"
+    );
+    assert!(!told.contains("canary"), "{told}");
+}
+
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
 }
