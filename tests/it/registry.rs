@@ -8,20 +8,24 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use switchboard::config::{
-    RemoteServer, RemoteTransport, Revision, ServerName, StdioServer, ThreadConfig, limits,
+    Definition, RemoteAuth, RemoteServer, RemoteTransport, Revision, ServerName, StdioServer,
+    ThreadConfig, limits,
 };
+use switchboard::net::{Net, NetOptions};
 use switchboard::registry::{
-    CallError, CallOutcome, CallRequest, Content, Notice, Registry, RegistryOptions, ServerKind,
-    ServerState, ServerView, Snapshot, Stage, ToolCache,
+    CallError, CallOutcome, CallRequest, Content, NoKeys, Notice, Registry, RegistryOptions,
+    ServerKind, ServerState, ServerView, Snapshot, Stage, ToolCache,
 };
 use switchboard::thread::ThreadId;
 use tokio::sync::mpsc;
+
+use crate::support::world::misbehave;
 
 const THREAD: ThreadId = ThreadId::Local;
 /// For what takes milliseconds on an idle machine.
@@ -68,7 +72,12 @@ impl Room {
         let mut options = RegistryOptions::new(binary(), folder.path().join("homes"));
         options.backoff = vec![Duration::from_millis(20); 2];
         change(&mut options);
-        let (registry, notices) = Registry::start(options, cache.clone());
+        let (registry, notices) = Registry::start(
+            options,
+            cache.clone(),
+            Net::new(NetOptions::default()),
+            Arc::new(NoKeys),
+        );
         let tag = format!("tag={}", folder.path().display());
         Self {
             registry,
@@ -100,7 +109,7 @@ impl Room {
                 .iter()
                 .map(|(name, server)| (name_of(name), server.clone()))
                 .collect(),
-            remote: Vec::new(),
+            ..ThreadConfig::default()
         };
         self.registry
             .apply(THREAD, Arc::new(config), revision)
@@ -118,14 +127,13 @@ impl Room {
         self.report(revision).await
     }
 
+    /// The servers once a revision is reported.
     async fn report(&mut self, wanted: Revision) -> Vec<ServerView> {
         loop {
-            if let Notice::Settled {
-                revision, touched, ..
-            } = self.notice().await
+            if let Notice::Settled { revision, .. } = self.notice().await
                 && revision == wanted
             {
-                return touched;
+                return self.registry.snapshot(THREAD).unwrap().servers.clone();
             }
         }
     }
@@ -203,18 +211,6 @@ fn name_of(name: &str) -> ServerName {
 
 fn binary() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_switchboard"))
-}
-
-fn misbehave() -> PathBuf {
-    let path = Path::new(env!("CARGO_BIN_EXE_switchboard"))
-        .with_file_name("examples")
-        .join("misbehave");
-    assert!(
-        path.exists(),
-        "{} is missing: run plain `cargo test`, or first `cargo build --example misbehave`",
-        path.display()
-    );
-    path
 }
 
 fn processes_with(tag: &str) -> Vec<i32> {
@@ -299,19 +295,7 @@ async fn a_removed_servers_tools_are_gone_when_apply_returns_and_its_process_soo
     let snapshot = room.registry.snapshot(THREAD).unwrap();
     assert!(snapshot.server("one").is_none());
     assert!(snapshot.names.keys().all(|name| name.starts_with("two__")));
-    let report = loop {
-        if let Notice::Settled {
-            revision: of,
-            touched,
-            removed,
-            ..
-        } = room.notice().await
-            && of == revision
-        {
-            break (touched.len(), removed);
-        }
-    };
-    assert_eq!(report, (0, vec![name_of("one")]));
+    room.report(revision).await;
     // The other one was not touched.
     assert_eq!(room.text("two", "pid", json!({})).await, pid);
     let until = Instant::now() + SOON;
@@ -643,20 +627,33 @@ async fn what_cannot_start_fails_with_a_reason_and_does_not_hold_up_others() {
     );
 }
 
+/// Time enough to look at a server that backs off.
+fn slowly(options: &mut RegistryOptions) {
+    options.backoff = vec![Duration::from_hours(1)];
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_ends_at_once_backs_off_with_its_last_words() {
+    let mut room = Room::with(slowly);
+    let mut server = room.server("exit=4 say=bad_key_sesame-1234567");
+    server.env = vec![("API_KEY".to_owned(), "sesame-1234567".to_owned())];
+    let revision = room.apply(&[("one", server)]).await;
+    let servers = room.report(revision).await;
+    assert!(
+        matches!(&servers[0].state, ServerState::BackingOff { attempt: 1, reason, .. }
+            if reason.contains("exit code 4") && reason.contains("bad_key_") && !reason.contains("sesame")),
+        "{:?}",
+        servers[0].state
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_keeps_ending_is_parked_with_its_last_words() {
     let mut room = Room::new();
     let mut server = room.server("exit=4 say=bad_key_sesame-1234567");
     server.env = vec![("API_KEY".to_owned(), "sesame-1234567".to_owned())];
     let servers = [("one", server)];
-    let revision = room.apply(&servers).await;
-    let touched = room.report(revision).await;
-    assert!(
-        matches!(&touched[0].state, ServerState::BackingOff { attempt: 1, reason, .. }
-            if reason.contains("exit code 4") && reason.contains("bad_key_")),
-        "{:?}",
-        touched[0].state
-    );
+    room.apply(&servers).await;
     let parked = loop {
         if let Notice::Parked { server, .. } = room.notice().await {
             break server;
@@ -725,7 +722,10 @@ async fn good_time_makes_crashes_forgotten() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_answers_is_given_up_in_time() {
-    let mut room = Room::with(|options| options.start_timeout = Duration::from_millis(300));
+    let mut room = Room::with(|options| {
+        options.start_timeout = Duration::from_millis(300);
+        slowly(options);
+    });
     let touched = room
         .settled(&[
             ("mute", "mute"),
@@ -974,8 +974,24 @@ async fn an_edit_swaps_without_a_gap_and_drains_the_old_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edit_that_fails_ends_the_old_one_and_says_why() {
+async fn edits_while_a_start_is_under_way_are_reported_with_their_own_tools() {
     let mut room = Room::new();
+    room.settled(&[("one", "tools=1")]).await;
+    for number in 2..12 {
+        // The first edit is just coming up, or not yet, or since a moment, when the second one lands.
+        let first = room.server(&format!("tools={} slow={}", number + 20, number * 4));
+        room.apply(&[("one", first)]).await;
+        tokio::time::sleep(Duration::from_millis(number * 5)).await;
+        let touched = room.settled(&[("one", &format!("tools={number}"))]).await;
+        let shown = touched[0].tools.iter();
+        let numbered = shown.filter(|tool| tool.name.starts_with("tool")).count();
+        assert_eq!(numbered as u64, number, "the tools of another edit");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_fails_ends_the_old_one_and_says_why() {
+    let mut room = Room::with(slowly);
     room.settled(&[("one", "")]).await;
     let touched = room.settled(&[("one", "exit=2")]).await;
     assert!(matches!(touched[0].state, ServerState::BackingOff { .. }));
@@ -1169,7 +1185,7 @@ async fn a_test_stops_at_the_first_broken_stage() {
         let (sender, mut receiver) = mpsc::channel(16);
         let staged = room
             .registry
-            .check(THREAD, &name_of("x"), &server, sender)
+            .check(THREAD, &name_of("x"), &Definition::Local(server), sender)
             .await;
         let told = std::iter::from_fn(|| receiver.try_recv().ok()).collect::<Vec<_>>();
         assert_eq!(told, staged.results);
@@ -1212,12 +1228,15 @@ async fn remote_entries_are_shown_and_not_served() {
     let remote = RemoteServer {
         transport: RemoteTransport::Http,
         url: "https://example.com/mcp".to_owned(),
-        header_names: Vec::new(),
+        headers: Vec::new(),
+        auth: RemoteAuth::None,
+        timeout_ms: None,
         disabled: false,
     };
     let config = ThreadConfig {
         local: vec![(name_of("one"), room.server(""))],
         remote: vec![(name_of("far"), remote)],
+        ..ThreadConfig::default()
     };
     let revision = Revision::of(Some(b"with a remote one"), None);
     room.registry
@@ -1227,7 +1246,7 @@ async fn remote_entries_are_shown_and_not_served() {
     assert_eq!(touched.len(), 2);
     assert_eq!(
         (touched[1].kind, &touched[1].state),
-        (ServerKind::Remote, &ServerState::NotServed)
+        (ServerKind::Remote, &ServerState::WaitingForApproval)
     );
     assert!(matches!(
         room.call("far", "x", json!({})).await,
