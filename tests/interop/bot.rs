@@ -52,15 +52,14 @@ async fn the_whole_table_works_with_server_everything() {
     )
     .await;
     let json = json!({"third": {"command": program, "args": [], "x-kept": 1}, "hub": {"url": "https://mcp.example.com/mcp"}});
-    let proposal = bot
-        .says(&ann, &format!("/mcp add-json {json}"), "Add third?")
+    bot.says(&ann, &format!("/mcp add-json {json}"), "Add third?")
         .await;
+    let offer = "/mcp connect hub https://mcp.example.com/mcp";
+    let offered = bot.sees(ann.place, offer).await;
+    let labels = offered.buttons.iter().flatten().map(|(label, _)| label);
     assert!(
-        proposal
-            .plain
-            .contains("/mcp connect hub https://mcp.example.com/mcp"),
-        "{}",
-        proposal.plain
+        labels.clone().any(|label| label == "Connect hub"),
+        "{offered:?}"
     );
     bot.presses(&ann, "Apply", "🟢 third ·").await;
     let file =

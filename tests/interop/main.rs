@@ -1,4 +1,4 @@
-//! The bot against programs that nobody here wrote: the published MCP servers of `package.json`.
+//! The bot against programs that nobody here wrote: published MCP servers, an authorization server, a browser.
 //!
 //! Run by `tests/interop/run`, which installs them first. They are not part of plain `cargo test`, which needs nothing
 //! but Rust; here, what is not installed fails.
@@ -7,6 +7,7 @@
     missing_docs,
     unreachable_pub,
     dead_code,
+    unused_imports,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
@@ -17,6 +18,12 @@
 mod bot;
 mod direct;
 mod full_disk;
+mod guarded;
+mod oauth;
+mod programs;
+mod remote;
 mod servers;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod talk;
+mod whole;
