@@ -37,12 +37,29 @@ async fn measure(plan: &Plan, world: &World) -> Result<Vec<Row>> {
         .await?;
     let bare = Bare::start(&command).await?;
     let callers = [
-        Caller::Bare(bare.service.peer().clone()),
-        Caller::Bot(world.registry.clone(), thread),
+        Caller::bare(bare.service.peer(), &TOOL),
+        Caller::bot(&world.registry, thread, &TOOL),
     ];
+    let [[bare_took, took], [bare_rate, rate]] = compare(plan, &callers).await?;
+    bare.stop().await;
+    Ok(vec![
+        Row::new("a call, 1 at a time", Unit::Seconds, took)
+            .floor(bare_took.median())
+            .limit(Limit::MoreOr {
+                more: 0.000_010,
+                floors: 1.26,
+            }),
+        Row::new("calls, 16 at a time", Unit::PerSecond, rate)
+            .floor(bare_rate.median())
+            .limit(Limit::LeastFloors(0.85)),
+    ])
+}
+
+/// The times of single calls and the rates of many at a time, of both callers by turns.
+pub(crate) async fn compare(plan: &Plan, callers: &[Caller; 2]) -> Result<[[Samples; 2]; 2]> {
     let mut took = [const { Samples::new() }; 2];
     let mut rates = took.clone();
-    for caller in &callers {
+    for caller in callers {
         in_turn(caller, &mut Samples::new()).await?;
     }
     for round in 0..plan.rounds(50) {
@@ -55,20 +72,7 @@ async fn measure(plan: &Plan, world: &World) -> Result<Vec<Row>> {
             rates[which].add_value(at_a_time(&callers[which]).await?);
         }
     }
-    bare.stop().await;
-    let [bare_took, took] = took;
-    let [bare_rate, rate] = rates;
-    Ok(vec![
-        Row::new("a call, 1 at a time", Unit::Seconds, took)
-            .floor(bare_took.median())
-            .limit(Limit::MoreOr {
-                more: 0.000_010,
-                floors: 1.26,
-            }),
-        Row::new("calls, 16 at a time", Unit::PerSecond, rate)
-            .floor(bare_rate.median())
-            .limit(Limit::LeastFloors(0.85)),
-    ])
+    Ok([took, rates])
 }
 
 async fn in_turn(caller: &Caller, took: &mut Samples) -> Result<()> {
@@ -99,20 +103,53 @@ async fn at_a_time(caller: &Caller) -> Result<f64> {
     Ok((CALLERS * EACH) as f64 / began.elapsed().as_secs_f64())
 }
 
+/// What is called, and with which argument.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) tool: &'static str,
+    pub(crate) argument: &'static str,
+}
+
+const TOOL: Called = Called {
+    tool: "tool_0",
+    argument: "text",
+};
+
 /// Who calls.
 #[derive(Debug, Clone)]
-enum Caller {
+pub(crate) struct Caller {
+    who: Who,
+    called: &'static Called,
+}
+
+#[derive(Debug, Clone)]
+enum Who {
     Bare(Peer<RoleClient>),
     Bot(Registry, ThreadId),
 }
 
 impl Caller {
+    pub(crate) fn bare(peer: &Peer<RoleClient>, called: &'static Called) -> Self {
+        Self {
+            who: Who::Bare(peer.clone()),
+            called,
+        }
+    }
+
+    /// The bot, at the server `fast` of the thread.
+    pub(crate) fn bot(registry: &Registry, thread: ThreadId, called: &'static Called) -> Self {
+        Self {
+            who: Who::Bot(registry.clone(), thread),
+            called,
+        }
+    }
+
     async fn call(&self) -> Result<()> {
         let mut arguments = Map::new();
-        arguments.insert("text".to_owned(), Value::from("hello"));
-        match self {
-            Self::Bare(peer) => {
-                let params = CallToolRequestParams::new("tool_0").with_arguments(arguments);
+        arguments.insert(self.called.argument.to_owned(), Value::from("hello"));
+        match &self.who {
+            Who::Bare(peer) => {
+                let params = CallToolRequestParams::new(self.called.tool).with_arguments(arguments);
                 match peer.call_tool_once(params).await? {
                     CallToolResponse::Complete(result) => {
                         ensure!(result.content.len() == 1, "no text came");
@@ -120,11 +157,11 @@ impl Caller {
                     other => return Err(anyhow!("not a result: {other:?}")),
                 }
             }
-            Self::Bot(registry, thread) => {
+            Who::Bot(registry, thread) => {
                 let request = CallRequest {
                     thread: *thread,
                     server: "fast".to_owned(),
-                    tool: "tool_0".to_owned(),
+                    tool: self.called.tool.to_owned(),
                     arguments,
                     progress: None,
                 };

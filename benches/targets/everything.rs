@@ -13,7 +13,7 @@ use crate::world::{Entry, World, pause, thread};
 
 /// Its own start and at most 5 ms. Where it is not installed, that is said and there is no row.
 pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
-    let Some(command) = server::everything() else {
+    let Some(command) = server::everything("stdio") else {
         println!(
             "  server-everything is not installed in tests/interop (npm ci), or node is not: row left out"
         );

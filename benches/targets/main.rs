@@ -31,6 +31,8 @@ mod sample;
 mod server;
 mod startup;
 mod table;
+mod web;
+mod web_server;
 mod world;
 
 use std::path::{Path, PathBuf};
@@ -43,7 +45,7 @@ use anyhow::{Context, Result, bail};
 use server::FastServer;
 use table::Row;
 
-const SECTIONS: [(&str, &str); 8] = [
+const SECTIONS: [(&str, &str); 9] = [
     ("floor", "the server and the system alone"),
     ("reload", "(a) rename of mcp.json until the tools are there"),
     ("burst", "(a) many writes at once"),
@@ -55,6 +57,7 @@ const SECTIONS: [(&str, &str); 8] = [
     ("calls", "(b) calls, against a bare rmcp client"),
     ("startup", "(c) start and memory by folders on disk"),
     ("memory", "(d) memory by running servers"),
+    ("web", "(e) servers over HTTP, against a bare rmcp client"),
 ];
 
 /// No section takes this long on a slow machine; one that does hangs.
@@ -149,6 +152,7 @@ async fn section(name: &'static str, plan: Arc<Plan>) -> Result<Vec<Row>> {
         "cold" => cold::run(&plan).await,
         "calls" => calls::run(&plan).await,
         "startup" => tokio::task::block_in_place(|| startup::run(&plan)),
+        "web" => web::run(&plan).await,
         "memory" => tokio::task::block_in_place(|| memory::run(&plan)),
         other => bail!("there is no section {other}"),
     }

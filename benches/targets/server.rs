@@ -68,8 +68,8 @@ pub(crate) fn command_of(program: &Path, prefix: &str) -> Vec<String> {
     vec![program.to_string_lossy().into_owned(), prefix.to_owned()]
 }
 
-/// The line that starts server-everything by node, where both are installed.
-pub(crate) fn everything() -> Option<Vec<String>> {
+/// The line that starts server-everything by node to speak this way, where both are installed.
+pub(crate) fn everything(transport: &str) -> Option<Vec<String>> {
     let node = std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join("node"))
         .find(|path| path.is_file())?;
@@ -77,7 +77,7 @@ pub(crate) fn everything() -> Option<Vec<String>> {
         vec![
             node.to_string_lossy().into_owned(),
             EVERYTHING.to_owned(),
-            "stdio".to_owned(),
+            transport.to_owned(),
         ]
     })
 }

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, anyhow};
 use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use switchboard::config::ServerName;
-use switchboard::registry::{Registry, RegistryOptions, ServerState, Snapshot, ToolCache};
+use switchboard::net::{Net, NetOptions};
+use switchboard::registry::{NoKeys, Registry, RegistryOptions, ServerState, Snapshot, ToolCache};
 use switchboard::reload::{Reload, ReloadNotice, ReloadOptions};
 use switchboard::store::Store;
 use switchboard::thread::ThreadId;
@@ -43,7 +44,12 @@ impl World {
         }
         let store = Store::open(&folder.path().join("data"))?;
         let options = RegistryOptions::new(binary.to_owned(), folder.path().join("homes"));
-        let (registry, mut notices) = Registry::start(options, Arc::new(NoCache));
+        let (registry, mut notices) = Registry::start(
+            options,
+            Arc::new(NoCache),
+            Net::new(NetOptions::default()),
+            Arc::new(NoKeys),
+        );
         let (reload, mut changes) =
             Reload::start(store.clone(), registry.clone(), ReloadOptions::default())?;
         let reloads = Arc::new(AtomicUsize::new(0));
@@ -169,7 +175,7 @@ fn document(servers: &[Entry]) -> Value {
 
 /// Remembers nothing, so that each tool that is seen came from a server.
 #[derive(Debug)]
-struct NoCache;
+pub(crate) struct NoCache;
 
 #[async_trait]
 impl ToolCache for NoCache {
