@@ -8,6 +8,22 @@ use serde::{Deserialize, Serialize};
 pub struct ActorId(pub String);
 
 impl ActorId {
+    /// The person at the bot's own terminal, who is also whoever runs `switchboard do`.
+    pub const LOCAL: &'static str = "local";
+
+    /// A user of Telegram.
+    pub fn telegram(user: u64) -> Self {
+        Self(format!("tg:{user}"))
+    }
+
+    /// The user id, where it is one person on Telegram.
+    pub fn user(&self) -> Option<u64> {
+        let digits = self.0.strip_prefix("tg:")?;
+        // A second spelling (`tg:+1`, `tg:01`) is nobody.
+        let user = digits.parse::<u64>().ok().filter(|user| *user > 0)?;
+        (user.to_string() == digits).then_some(user)
+    }
+
     /// The administrators of a chat who write anonymously: one name for all of them (Bot API: `GroupAnonymousBot`).
     pub fn anonymous(chat: i64) -> Self {
         Self(format!("tg:anon:{chat}"))
@@ -42,4 +58,27 @@ pub enum Standing {
     Member,
     /// They are not in the chat (any more).
     Outsider,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_of_telegram_has_one_spelling() {
+        for (text, user) in [
+            ("tg:1", Some(1)),
+            ("tg:7000000000", Some(7_000_000_000)),
+            ("tg:0", None),
+            ("tg:01", None),
+            ("tg:+1", None),
+            ("tg:-1", None),
+            ("tg:anon:-5", None),
+            ("local", None),
+            ("1", None),
+        ] {
+            assert_eq!(ActorId(text.to_owned()).user(), user, "{text}");
+        }
+        assert_eq!(ActorId::telegram(5).user(), Some(5));
+    }
 }

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
-/// A secret: a token, a key, a password. `Debug` says that it is one and no more.
+use zeroize::Zeroizing;
+
+/// A secret: a token, a key, a password. `Debug` says that it is one and no more; it is wiped from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// The text itself, for the one place that sends it.
@@ -15,7 +17,7 @@ impl Secret {
 
 impl From<String> for Secret {
     fn from(text: String) -> Self {
-        Self(text)
+        Self(Zeroizing::new(text))
     }
 }
 

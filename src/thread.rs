@@ -34,6 +34,15 @@ impl ThreadId {
             topic: topic.filter(|id| *id > 1),
         }
     }
+
+    /// The chat that it belongs to: itself, or for a topic the forum's General.
+    #[must_use]
+    pub fn chat(self) -> Self {
+        match self {
+            Self::Local => Self::Local,
+            Self::Telegram { chat, .. } => Self::telegram(chat, None),
+        }
+    }
 }
 
 impl fmt::Display for ThreadId {
@@ -107,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn second_spellings_and_paths_are_refused() {
+    fn d38_second_spellings_and_paths_are_refused() {
         for text in [
             "", "tg", "tg+1", "tg01", "tg-0", "tg5.1", "tg5.0", "tg5.-3", "tg5.", "Local",
             "../local", "tg5/..", "tg5.2.3",
@@ -127,7 +136,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn folder_names_are_injective_and_safe(a: (i64, Option<i32>), b: (i64, Option<i32>)) {
+        fn d38_folder_names_are_injective_and_safe(a: (i64, Option<i32>), b: (i64, Option<i32>)) {
             let (one, two) = (ThreadId::telegram(a.0, a.1), ThreadId::telegram(b.0, b.1));
             prop_assert_eq!(one == two, one.to_string() == two.to_string());
             prop_assert_eq!(one.to_string().parse::<ThreadId>(), Ok(one));

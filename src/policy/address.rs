@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_judged_as_far_as_they_can_be_without_the_network() {
+    fn d22_urls_are_judged_as_far_as_they_can_be_without_the_network() {
         use AddressProblem::{Credentials, NoHost, NotAUrl, NotPublic, Scheme};
         let scheme = |name: &str| Err(Scheme(name.to_owned()));
         let cases: [(&str, Result<&str, AddressProblem>); 31] = [

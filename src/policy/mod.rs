@@ -1,12 +1,33 @@
 //! Who may do what, and what a change risks. Pure: judges what it is given and looks nothing up.
 
+mod access;
 mod address;
+mod chat;
+mod file;
+mod glob;
+mod host;
+mod launch;
+mod network;
 mod risk;
+mod tier;
+mod tools;
 
+pub use access::{Admission, Named};
 pub use address::{AddressProblem, AddressRules, literal};
-pub use risk::risks;
-
-use crate::actor::Standing;
+pub use chat::{Call, ChatSettings, Configure, may};
+pub use file::PolicyFile;
+pub use host::{
+    Access, CallsAMinute, FolderGrant, Given, HostPolicy, Listed, NetworkMost, Patterns, Quotas,
+    Rules, Running, WhoAdds,
+};
+pub use launch::{Denied, Launcher, new_locals};
+pub use network::{Granted, Less, Ways, reach_words};
+pub use risk::{risks, runs_more};
+pub use tier::Tier;
+pub use tools::{
+    Caller, Hints, Label, Mode, Pin, Ruling, Said, Seen, ToolDecisions, Verdict, canonical,
+    is_pattern, is_risky, labels, matches,
+};
 
 /// What somebody wants to do in a thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,18 +38,4 @@ pub enum Action {
     Call,
     /// Change the configuration, start or stop servers, read logs or download files.
     Configure,
-}
-
-/// Whether a person of this standing may do it: everybody in the chat reads and calls; only the person whose chat it is,
-/// the creator and the administrators configure.
-pub fn may(standing: Standing, action: Action) -> bool {
-    match (standing, action) {
-        (
-            Standing::Own | Standing::Creator | Standing::Administrator,
-            Action::Read | Action::Call | Action::Configure,
-        )
-        | (Standing::Member, Action::Read | Action::Call) => true,
-        (Standing::Member, Action::Configure)
-        | (Standing::Outsider, Action::Read | Action::Call | Action::Configure) => false,
-    }
 }

@@ -25,6 +25,17 @@ pub fn risks(old: &ThreadConfig, new: &ThreadConfig) -> Vec<String> {
     sentences
 }
 
+/// Whether going from `old` to `new` runs a program on the host that did not run before.
+pub fn runs_more(old: &ThreadConfig, new: &ThreadConfig) -> bool {
+    let local = new.local.iter().filter(|(_, server)| !server.disabled);
+    local.into_iter().any(|(_, server)| {
+        let is_same = |was: &StdioServer| was.command == server.command && was.args == server.args;
+        !old.local
+            .iter()
+            .any(|(_, was)| !was.disabled && is_same(was))
+    })
+}
+
 /// The operator's servers are in `old` alone: no file of the thread names them.
 fn tell_hidden(old: &ThreadConfig, new: &ThreadConfig, sentences: &mut Vec<String>) {
     let is_own = |name: &ServerName| {

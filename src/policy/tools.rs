@@ -1,0 +1,12 @@
+//! Which of a server's tools are on, and which calls are asked about. Pure: what a server says of its tools are hints of an
+//! untrusted party, what people decided is handed in, and nothing is looked up.
+
+mod decisions;
+mod pattern;
+mod pin;
+mod risk;
+
+pub use decisions::{Caller, Mode, Ruling, Said, Seen, ToolDecisions, Verdict};
+pub use pattern::{is_pattern, matches};
+pub use pin::{Pin, canonical};
+pub use risk::{Hints, Label, is_risky, labels};
