@@ -12,8 +12,9 @@ use super::document::SERVERS;
 use super::remote::is_transport_header;
 use super::schema_words::joined;
 use super::{
-    ConfigError, CredentialId, Document, FileKind, Files, Problem, RemoteAuth, RemoteServer,
-    RemoteTransport, SecretName, ServerName, StdioServer, ThreadConfig, limits, schema,
+    ConfigError, CredentialId, Document, FileKind, Files, NetworkGrant, Problem, RemoteAuth,
+    RemoteServer, RemoteTransport, SecretName, ServerName, StdioServer, ThreadConfig, limits,
+    schema,
 };
 
 mod bounds;
@@ -130,6 +131,10 @@ fn stdio(entry: &Value) -> Option<StdioServer> {
         cwd: match entry.get("cwd") {
             None => None,
             Some(cwd) => Some(bounded(cwd)?),
+        },
+        network: match entry.get("network") {
+            None => NetworkGrant::Unsaid,
+            Some(network) => NetworkGrant::of(network)?,
         },
         disabled: flag(entry)?,
     };
@@ -333,6 +338,10 @@ fn problems_of(kind: FileKind, document: &Document) -> Vec<Problem> {
             ));
         }
         for problem in limits_of(kind, &path, entry) {
+            // The schema can only say that the list as a whole fits no form.
+            if problem.path.starts_with(&format!("{path}.network[")) {
+                problems.retain(|other| other.path != format!("{path}.network"));
+            }
             if problems.len() < schema::MOST_PROBLEMS && told.insert(problem.path.clone()) {
                 problems.push(problem);
             }

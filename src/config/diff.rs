@@ -76,6 +76,22 @@ pub fn unified(old: &Files, new: &Files, context: usize) -> String {
     text
 }
 
+/// The unified diff of two texts of the same name; empty where they are the same.
+pub fn text_diff(name: &str, old: &str, new: &str) -> String {
+    if old == new {
+        return String::new();
+    }
+    similar::TextDiff::configure()
+        .algorithm(similar::Algorithm::Patience)
+        .timeout(std::time::Duration::from_secs(1))
+        .diff_lines(old, new)
+        .unified_diff()
+        .context_radius(2)
+        .missing_newline_hint(false)
+        .header(name, &format!("{name} (now)"))
+        .to_string()
+}
+
 /// Marks each masked text whose secret changed: it and the one before look alike, but what they hide differs. The pairs
 /// are (true value, masked value).
 fn mark_changed(old: (&Value, &Value), new: (&Value, &mut Value)) {

@@ -301,6 +301,19 @@ fn inputs_of(shape: &Shape) -> Vec<(String, String)> {
 
 fn note_inputs(name: &str, value: &Value, inputs: &[(String, String)], notes: &mut Vec<String>) {
     let text = value.to_string();
+    for (at, _) in text.match_indices("${env:").take(16) {
+        let Some((id, _)) = text[at + 6..].split_once('}') else {
+            continue;
+        };
+        let id = shown(id);
+        let note = format!(
+            "`{name}` needs a value in place of `${{env:{id}}}`: nothing is taken from the bot's own environment. Write the \
+             value there, or `${{secret:{id}}}` and send `/mcp secrets set {id}`."
+        );
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
     for (at, _) in text.match_indices("${input:").take(16) {
         let rest = &text[at + 8..];
         let Some(end) = rest.find('}') else {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::RemoteServer;
 use super::mask::{
-    HEADER, is_headers, is_secret_name, name_below, secret_parts, secret_parts_of_arg,
+    HEADER, is_headers, is_secret_name, masked_json, name_below, secret_parts, secret_parts_of_arg,
 };
 use super::secrets::{self, merged, spans, spans_in_prose, without};
 
@@ -16,6 +16,8 @@ const SHORTEST: usize = 6;
 /// Takes the secrets of a configuration out of free text (logs, errors, tool output shown to others).
 #[derive(Clone, Default)]
 pub struct Masker {
+    /// As they were given: each form is made of these, and none of another form.
+    given: Vec<String>,
     // Longest first, so that a secret within a longer one does not leave the rest of the longer one readable.
     secrets: Vec<String>,
 }
@@ -52,8 +54,8 @@ impl Masker {
     /// The same masker that knows these secrets too (tokens, the values of placeholders).
     #[must_use]
     pub fn and(mut self, secrets: impl IntoIterator<Item = String>) -> Self {
-        self.secrets.extend(secrets);
-        Self::knowing(self.secrets)
+        self.given.extend(secrets);
+        Self::knowing(self.given)
     }
 
     /// Whether there is no secret to look for.
@@ -109,6 +111,26 @@ impl Masker {
         without(text, &merged(found))
     }
 
+    /// A JSON value with the texts masked that are known secrets, look like one, or stand under a name of one.
+    pub fn mask_json(&self, value: &Value) -> Value {
+        self.masked_texts(masked_json(None, value))
+    }
+
+    fn masked_texts(&self, value: Value) -> Value {
+        match value {
+            Value::String(text) => Value::String(self.mask(&text)),
+            Value::Array(items) => items
+                .into_iter()
+                .map(|item| self.masked_texts(item))
+                .collect(),
+            Value::Object(members) => members
+                .into_iter()
+                .map(|(name, member)| (self.mask(&name), self.masked_texts(member)))
+                .collect(),
+            other => other,
+        }
+    }
+
     fn known(&self, text: &str) -> Vec<Range<usize>> {
         let hits = self
             .secrets
@@ -117,9 +139,9 @@ impl Masker {
         hits.map(|(at, hit)| at..at + hit.len()).collect()
     }
 
-    fn knowing(secrets: Vec<String>) -> Self {
+    fn knowing(given: Vec<String>) -> Self {
         let mut all = Vec::new();
-        for secret in secrets {
+        for secret in &given {
             // A log has a key of many lines one line at a time.
             all.extend(
                 secret
@@ -128,15 +150,21 @@ impl Masker {
                     .chain(secret.lines().take(1))
                     .map(|l| l.trim().to_owned()),
             );
-            all.push(percent_encoded(&secret));
+            for text in [secret.as_str(), secret.trim()] {
+                all.extend(percent_encoded(text));
+                all.extend(base64_forms(text));
+            }
             let json = Value::from(secret.as_str()).to_string();
             all.push(json[1..json.len() - 1].to_owned());
-            all.push(secret);
+            all.push(secret.clone());
         }
         all.retain(|secret| secret.len() >= SHORTEST);
         all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         all.dedup();
-        Self { secrets: all }
+        Self {
+            given,
+            secrets: all,
+        }
     }
 }
 
@@ -190,17 +218,55 @@ fn keep(text: &str, parts: &[Range<usize>], secrets: &mut Vec<String>) {
     }
 }
 
-fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::with_capacity(text.len());
-    for b in text.bytes() {
-        if b.is_ascii_alphanumeric() || b"-_.~".contains(&b) {
-            encoded.push(char::from(b));
-        } else {
-            let _ = write!(encoded, "%{b:02X}");
+/// As it stands in an address or a form: with what must be encoded, and as browsers and common libraries do it.
+fn percent_encoded(text: &str) -> Vec<String> {
+    let encoded = |plain: &[u8], blank: &str, small: bool| {
+        use std::fmt::Write as _;
+        let mut encoded = String::with_capacity(text.len());
+        for b in text.bytes() {
+            if b.is_ascii_alphanumeric() || plain.contains(&b) {
+                encoded.push(char::from(b));
+            } else if b == b' ' && !blank.is_empty() {
+                encoded.push_str(blank);
+            } else if small {
+                let _ = write!(encoded, "%{b:02x}");
+            } else {
+                let _ = write!(encoded, "%{b:02X}");
+            }
+        }
+        encoded
+    };
+    // RFC 3986; `encodeURIComponent`; `encodeURI`; Python's `quote`; forms (WHATWG).
+    let sets: [(&[u8], &str); 5] = [
+        (b"-_.~", ""),
+        (b"-_.~!*'()", ""),
+        (b"-_.~!*'();,/?:@&=+$#", ""),
+        (b"-_.~/", ""),
+        (b"-_.*", "+"),
+    ];
+    let forms = sets
+        .iter()
+        .flat_map(|(plain, blank)| [false, true].map(|small| encoded(plain, blank, small)));
+    forms.collect()
+}
+
+/// In base64, by itself and within something longer (`user:token`): there it stands in one of three ways, after how many
+/// bytes are before it, and what its first and last characters share with its neighbours is left out.
+fn base64_forms(text: &str) -> Vec<String> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+    let mut forms = vec![STANDARD.encode(text)];
+    for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+        forms.push(engine.encode(text));
+        for before in 0..3 {
+            let bytes = [&[0; 3][..before], text.as_bytes()].concat();
+            let encoded = engine.encode(&bytes);
+            // Six bits a character: those that are its own alone.
+            let own = (before * 8).div_ceil(6)..bytes.len() * 8 / 6;
+            forms.extend(encoded.get(own).map(str::to_owned));
         }
     }
-    encoded
+    forms
 }
 
 #[cfg(test)]
@@ -232,5 +298,47 @@ mod tests {
         );
         // A value without its scheme, and one that was sent within an address.
         assert_eq!(masker.mask_known("got its%20true%20value"), "got ••••");
+    }
+
+    #[test]
+    fn d33_a_known_secret_is_found_in_base64_and_percent_encoded() {
+        use base64::Engine as _;
+        use base64::engine::general_purpose as engines;
+        let secret = "s3cr/t~+ ü?&=canary>>";
+        let masker = Masker::default().and([secret.to_owned()]);
+        let gone = |text: &str| {
+            let shown = masker.mask_known(text);
+            assert!(shown.contains("••••"), "{text}: {shown}");
+            shown
+        };
+        for before in ["", "u", "me", "user:", "a longer one: "] {
+            for after in ["", "!", "\"}", " and more"] {
+                let whole = format!("{before}{secret}{after}");
+                for encoded in [
+                    engines::STANDARD.encode(&whole),
+                    engines::STANDARD_NO_PAD.encode(&whole),
+                    engines::URL_SAFE.encode(&whole),
+                    engines::URL_SAFE_NO_PAD.encode(&whole),
+                ] {
+                    let shown = gone(&format!("got {encoded} back"));
+                    // What is left shares its bits with what stands around the secret.
+                    let left = shown.replace("••••", "");
+                    let around = before.len() + after.len() + 2;
+                    assert!(
+                        left.len() <= "got  back".len() + around * 4 / 3 + 4,
+                        "{shown}"
+                    );
+                }
+            }
+        }
+        for encoded in [
+            "s3cr%2Ft~%2B%20%C3%BC%3F%26%3Dcanary%3E%3E",
+            "s3cr%2ft~%2b%20%c3%bc%3f%26%3dcanary%3e%3e",
+            "s3cr%2Ft%7E%2B+%C3%BC%3F%26%3Dcanary%3E%3E",
+            "s3cr/t~+%20%C3%BC?&=canary%3E%3E",
+            "s3cr/t~%2B%20%C3%BC%3F%26%3Dcanary%3E%3E",
+        ] {
+            assert_eq!(gone(&format!("a={encoded}&b")), "a=••••&b");
+        }
     }
 }

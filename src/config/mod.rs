@@ -8,11 +8,13 @@ mod check;
 mod diff;
 mod document;
 mod edit;
+mod given;
 mod intake;
 mod mask;
 mod masked;
 mod masker;
 mod name;
+mod network;
 mod parse;
 mod problem;
 mod remote;
@@ -23,23 +25,25 @@ mod server;
 mod tool_schema;
 
 pub use check::is_env_name;
-pub use diff::{ServerDiff, unified};
+pub use diff::{ServerDiff, text_diff, unified};
 pub use document::{Document, FileKind, Files, Revision, RevisionError};
 pub use edit::{Change, Edit, EditError};
+pub use given::GivenFor;
 pub use intake::{Intake, RemoteOffer, intake};
 pub use mask::{is_secret_name, is_secret_value, mask_value, masked_args, masked_env, masked_url};
 pub use masked::restore_masked;
 pub use masker::Masker;
 pub use name::{NameError, ServerName};
+pub use network::{BadHost, HostPattern, NetworkGrant, read_host};
 pub use parse::syntax_words;
 pub use problem::{ConfigError, Problem, SyntaxError};
 pub use remote::{
     Approval, BadId, CredentialId, RemoteAuth, RemoteServer, RemoteTransport, SecretName,
-    is_given_for, login_elsewhere, owner_elsewhere,
 };
-pub use schema::schema_text;
+pub use schema::{POLICY_FILE, policy_document, policy_schema_text, schema_text};
 pub use server::{
-    AdminServers, Definition, StdioServer, ThreadConfig, command_line, definition_key, visible,
+    AdminServers, Definition, StdioServer, ThreadConfig, command_line, definition_key, program_key,
+    visible,
 };
 pub use tool_schema::{check_arguments, schema_problem};
 
@@ -55,6 +59,10 @@ pub mod limits {
     pub const ARGS: usize = 128;
     /// Environment variables of a server.
     pub const ENV_VARS: usize = 128;
+    /// Hosts of a server's network grant.
+    pub const HOSTS: usize = 64;
+    /// Bytes of one of them.
+    pub const HOST_BYTES: usize = 255;
     /// Bytes of one argument, of one variable's value, of the command, of the folder.
     pub const VALUE_BYTES: usize = 8 * 1024;
     /// Bytes of a server's command, arguments and environment together (one packet to the launcher).

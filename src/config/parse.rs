@@ -15,7 +15,7 @@ use super::schema_words::joined;
 use super::{ConfigError, Problem, SyntaxError, limits, secrets};
 
 /// How deep values may be nested in a file.
-pub(super) const DEPTH: usize = 32;
+pub(super) const DEPTH: usize = 16;
 /// How much of a line is shown on either side of the place where JSON stopped making sense.
 const AROUND: usize = 48;
 

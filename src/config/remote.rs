@@ -2,12 +2,8 @@
 //!
 //! A secret never stands here, only its name; what it is is kept outside the files.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
-use url::Url;
-
-use super::ServerName;
 use super::secrets::{spans, without};
 
 /// How a remote server is spoken to.
@@ -150,7 +146,7 @@ impl RemoteServer {
 
 impl Approval {
     /// Whether it was agreed that this secret is sent there.
-    fn names(&self, secret: &SecretName) -> bool {
+    pub fn sends(&self, secret: &SecretName) -> bool {
         let of_login = match self.auth.split_once(':') {
             Some(("bearer", name)) => Some(name),
             // A header's name has no colon.
@@ -159,54 +155,6 @@ impl Approval {
         };
         of_login == Some(secret.as_str()) || self.secrets.contains(secret)
     }
-}
-
-/// The server that a secret was given for, where that is at another place (scheme, host and port) than `url`: a key goes
-/// to the place that it was given for and to no other, whatever the files say.
-pub fn owner_elsewhere<'a>(
-    agreed: &'a BTreeMap<ServerName, Approval>,
-    secret: &SecretName,
-    url: &str,
-) -> Option<&'a ServerName> {
-    elsewhere(agreed, url, |agreed| agreed.names(secret))
-}
-
-/// Whether somebody agreed that this secret is sent to the place of `url`.
-pub fn is_given_for(
-    agreed: &BTreeMap<ServerName, Approval>,
-    secret: &SecretName,
-    url: &str,
-) -> bool {
-    let is_named = agreed.values().any(|agreed| agreed.names(secret));
-    is_named && owner_elsewhere(agreed, secret, url).is_none()
-}
-
-/// The server whose login is kept under this id, where that is at another place than `url`.
-pub fn login_elsewhere<'a>(
-    agreed: &'a BTreeMap<ServerName, Approval>,
-    id: &CredentialId,
-    url: &str,
-) -> Option<&'a ServerName> {
-    let auth = format!("oauth:{id}");
-    elsewhere(agreed, url, |agreed| agreed.auth == auth)
-}
-
-/// Who has it, where nobody has it at the place of `url`.
-fn elsewhere<'a>(
-    agreed: &'a BTreeMap<ServerName, Approval>,
-    url: &str,
-    has: impl Fn(&Approval) -> bool,
-) -> Option<&'a ServerName> {
-    let place = |url: &str| Url::parse(url).ok().map(|url| url.origin());
-    let here = place(url);
-    let mut owner = None;
-    for (name, approval) in agreed.iter().filter(|(_, agreed)| has(agreed)) {
-        if here.is_some() && place(&approval.url) == here {
-            return None;
-        }
-        owner = owner.or(Some(name));
-    }
-    owner
 }
 
 impl RemoteTransport {
@@ -431,75 +379,6 @@ mod tests {
             let mut other = base.clone();
             deed(&mut other);
             assert_eq!(other.approval() == base.approval(), stays, "{nth}");
-        }
-    }
-
-    #[test]
-    fn a_secret_belongs_to_the_place_that_it_was_given_for() {
-        let server = |url: &str, header: &str, auth| RemoteServer {
-            transport: RemoteTransport::Http,
-            url: url.to_owned(),
-            headers: vec![("X-A".to_owned(), header.to_owned())],
-            auth,
-            timeout_ms: None,
-            disabled: false,
-        };
-        let secret = |text: &str| SecretName::new(text).unwrap();
-        let key = RemoteAuth::ApiKey {
-            header: "X-Key".to_owned(),
-            value: secret("K"),
-        };
-        let login = CredentialId::new("c-1").unwrap();
-        let agreed = [
-            (
-                "a",
-                server("https://a.example/mcp", "x ${secret:H}", RemoteAuth::None),
-            ),
-            (
-                "b",
-                server("https://b.example", "", RemoteAuth::Bearer(secret("B"))),
-            ),
-            ("k", server("https://b.example:444", "", key)),
-            (
-                "o",
-                server(
-                    "https://o.example/mcp",
-                    "",
-                    RemoteAuth::OAuth(login.clone()),
-                ),
-            ),
-        ];
-        let agreed: BTreeMap<ServerName, Approval> = agreed
-            .iter()
-            .map(|(name, server)| (ServerName::new(name).unwrap(), server.approval()))
-            .collect();
-        for (name, url, owner) in [
-            ("H", "https://a.example/other?x=1", None),
-            ("H", "https://A.example:443/mcp", None),
-            ("H", "http://a.example/mcp", Some("a")),
-            ("H", "https://a.example.evil.example/mcp", Some("a")),
-            ("H", "no address", Some("a")),
-            ("B", "https://b.example/sse", None),
-            ("B", "https://b.example:444/", Some("b")),
-            ("K", "https://b.example:444/", None),
-            ("K", "https://b.example/", Some("k")),
-            ("NEW", "https://anywhere.example/", None),
-        ] {
-            let found = owner_elsewhere(&agreed, &secret(name), url);
-            assert_eq!(found.map(ServerName::as_str), owner, "{name} {url}");
-            let is_here = owner.is_none() && name != "NEW";
-            assert_eq!(
-                is_given_for(&agreed, &secret(name), url),
-                is_here,
-                "{name} {url}"
-            );
-        }
-        for (url, owner) in [
-            ("https://o.example/sse", None),
-            ("https://evil.example/mcp", Some("o")),
-        ] {
-            let found = login_elsewhere(&agreed, &login, url);
-            assert_eq!(found.map(ServerName::as_str), owner, "{url}");
         }
     }
 }

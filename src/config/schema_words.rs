@@ -48,6 +48,10 @@ pub(super) fn problems_of(error: &ValidationError<'_>, root: &Value) -> Vec<Prob
                 message: about_name(&place, name, error),
             }]
         }
+        ValidationErrorKind::OneOfNotValid { .. } if is_ours(&place, "network") => vec![at(
+            "expected \"none\", \"public\", \"host\" or a list of 1 to 64 hosts such as api.example.com"
+                .to_owned(),
+        )],
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             vec![at(about_choices(context, error.instance_path().as_str()))]
         }

@@ -67,7 +67,8 @@ pub(super) fn around_placeholders(text: &str, spans: Vec<Range<usize>>) -> Vec<R
         }
         parts.push(from..span.end);
     }
-    parts.retain(|part| !part.is_empty());
+    // What joins placeholders (`=`, `:`) is no secret of itself.
+    parts.retain(|part| !part.is_empty() && text[part.clone()].contains(char::is_alphanumeric));
     parts
 }
 

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::mask::masked_args;
 use super::secrets::{spans, without};
-use super::{RemoteAuth, RemoteServer, ServerName};
+use super::{NetworkGrant, RemoteAuth, RemoteServer, SecretName, ServerName};
 
 /// A server that runs here and speaks over stdin and stdout.
 ///
@@ -21,11 +21,25 @@ pub struct StdioServer {
     pub env: Vec<(String, String)>,
     /// Its working folder; the bot's choice where `None`.
     pub cwd: Option<String>,
+    /// How much of the network it is granted.
+    pub network: NetworkGrant,
     /// It is kept but not started.
     pub disabled: bool,
 }
 
 impl StdioServer {
+    /// The names of the secrets that stand in its arguments and its environment, each once.
+    pub fn secret_names(&self) -> Vec<SecretName> {
+        let values = self.env.iter().map(|(_, value)| value).chain(&self.args);
+        let mut names: Vec<SecretName> = values
+            .flat_map(|text| SecretName::all_in(text))
+            .map(|(_, name)| name)
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
     /// Whether the other definition would run the same; the order of the environment is no difference.
     pub fn means_the_same(&self, other: &Self) -> bool {
         fn sorted(env: &[(String, String)]) -> Vec<&(String, String)> {
@@ -37,6 +51,7 @@ impl StdioServer {
             || (self.command == other.command
                 && self.args == other.args
                 && self.cwd == other.cwd
+                && self.network == other.network
                 && self.disabled == other.disabled
                 && sorted(&self.env) == sorted(&other.env))
     }
@@ -53,7 +68,7 @@ pub fn command_line(server: &StdioServer) -> String {
     line
 }
 
-/// A short, stable key of what a server is (command, args, env, cwd; type, address, headers, login), the same in every
+/// A short, stable key of what a server is (command, args, env, cwd, network; type, address, headers, login), the same in every
 /// process; whether it is disabled and how long it may take does not matter. Tells nothing of the values.
 pub fn definition_key(server: &Definition) -> String {
     let mut key = Key(Sha256::new());
@@ -69,6 +84,23 @@ pub fn definition_key(server: &Definition) -> String {
     text
 }
 
+/// A short, stable key of what a server runs or where it is: command, arguments and folder; type and address. What it is
+/// given (variables, headers, logins, network) does not matter.
+pub fn program_key(server: &Definition) -> String {
+    let mut bare = server.clone();
+    match &mut bare {
+        Definition::Local(server) => {
+            server.env.clear();
+            server.network = NetworkGrant::Unsaid;
+        }
+        Definition::Remote(server) => {
+            server.headers.clear();
+            server.auth = RemoteAuth::None;
+        }
+    }
+    definition_key(&bare)
+}
+
 /// Tool caches on disk are found by it: what is hashed for a definition stays as it is.
 struct Key(Sha256);
 
@@ -81,6 +113,10 @@ impl Key {
         self.pairs(&server.env);
         self.text(if server.cwd.is_some() { "cwd" } else { "" });
         self.text(server.cwd.as_deref().unwrap_or_default());
+        if let Some(network) = server.network.to_field() {
+            self.text("network");
+            self.text(&network.to_string());
+        }
     }
 
     fn remote(&mut self, server: &RemoteServer) {

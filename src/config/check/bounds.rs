@@ -1,9 +1,9 @@
-//! The limits of an entry that a schema cannot say: bytes, NUL, the whole launch, depth.
+//! The limits of an entry that a schema cannot say: bytes, NUL, the whole launch, the form of hosts, depth.
 
 use serde_json::{Map, Value};
 
 use super::super::schema_words::joined;
-use super::super::{FileKind, Problem, limits, parse};
+use super::super::{FileKind, HostPattern, Problem, limits, parse};
 
 /// What an entry has beyond these limits.
 pub(super) fn limits_of(kind: FileKind, path: &str, entry: &Map<String, Value>) -> Vec<Problem> {
@@ -65,6 +65,17 @@ pub(super) fn limits_of(kind: FileKind, path: &str, entry: &Map<String, Value>) 
                 limits::LAUNCH_BYTES
             ),
         ));
+    }
+    if kind == FileKind::Local {
+        let hosts = entry.get("network").and_then(Value::as_array);
+        for (index, host) in hosts.into_iter().flatten().enumerate() {
+            if let Some(Err(bad)) = host.as_str().map(HostPattern::parse) {
+                problems.push(Problem::new(
+                    format!("{path}.network[{index}]"),
+                    bad.to_string(),
+                ));
+            }
+        }
     }
     if too_deep(entry) {
         problems.push(Problem::new(path, "is nested too deep"));

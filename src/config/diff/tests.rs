@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::config::NetworkGrant;
 
 fn files(local: &Value) -> Files {
     Files {
@@ -18,6 +19,7 @@ fn server(command: &str, env: &[(&str, &str)]) -> StdioServer {
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect(),
         cwd: None,
+        network: NetworkGrant::Unsaid,
         disabled: false,
     }
 }

@@ -106,8 +106,8 @@ fn a_long_line_is_shortened_round_the_place() {
 }
 
 #[test]
-fn a_deep_text_is_refused_and_not_overflowed() {
-    for depth in [33, 127, 129, 100_000] {
+fn d37_a_deep_text_is_refused_and_not_overflowed() {
+    for depth in [16, 33, 127, 129, 100_000] {
         let text = format!("{{\"a\": {}{}}}", "[".repeat(depth), "]".repeat(depth));
         let told = told(text.as_bytes());
         assert!(told.contains("nested too deep"), "{told}");

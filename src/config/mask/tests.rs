@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::super::Masker;
+use super::super::NetworkGrant;
 use super::super::StdioServer;
 use super::super::command_line;
 use super::*;
@@ -178,6 +179,7 @@ fn command_lines_are_shown_with_secrets_masked() {
             args: args.into_iter().map(str::to_owned).collect(),
             env: Vec::new(),
             cwd: None,
+            network: NetworkGrant::Unsaid,
             disabled: false,
         };
         assert_eq!(command_line(&server), expected);

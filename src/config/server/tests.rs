@@ -10,6 +10,7 @@ fn server(command: &str, args: &[&str], env: &[(&str, &str)], cwd: Option<&str>)
             .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
             .collect(),
         cwd: cwd.map(str::to_owned),
+        network: NetworkGrant::Unsaid,
         disabled: false,
     }
 }
@@ -29,6 +30,14 @@ fn keys_tell_definitions_apart() {
         server("a", &[], &[], Some("b")),
         server("a", &[], &[], Some("")),
         server("ab", &[], &[], None),
+        StdioServer {
+            network: NetworkGrant::None,
+            ..server("a", &[], &[], None)
+        },
+        StdioServer {
+            network: NetworkGrant::Public,
+            ..server("a", &[], &[], None)
+        },
     ];
     for (at, one) in all.iter().enumerate() {
         for other in &all[at + 1..] {
