@@ -174,8 +174,10 @@ pub(super) enum Step {
     Rename,
     /// Bringing the folder to the disk.
     SyncFolder,
-    /// Appending to the history.
+    /// Appending to the history or the audit.
     Append,
+    /// Keeping room for the audit's next lines.
+    Reserve,
 }
 
 /// The disk as this room sees it: the real one, or in tests one that refuses a step.

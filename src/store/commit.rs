@@ -215,7 +215,8 @@ pub(super) fn sweep(users: &Folder, state: &Folder) -> Result<(), StoreError> {
     atomic::sweep(users, Duration::ZERO)?;
     atomic::sweep(state, Duration::ZERO)?;
     super::kept::sweep(state)?;
-    super::tools::sweep(state)
+    super::tools::sweep(state)?;
+    super::contacts::sweep(state)
 }
 
 /// Puts new texts beside their files, and appends the intent that names them. Each comes with the sum of what it replaces;
@@ -303,7 +304,7 @@ struct PlacingBoth<'a>(&'a Placing);
 
 impl Placing {
     /// Longer nobody waits: then a disk hangs, and what is read is as good as it gets.
-    const WAIT: Duration = Duration::from_millis(250);
+    const WAIT: Duration = Duration::from_secs(5);
     const LOOK_AGAIN: Duration = Duration::from_micros(20);
 
     /// Reads while no two files are being placed.

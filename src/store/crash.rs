@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use super::lock::Lock;
 use super::tests::{THREAD, entry, files};
-use super::{Shelf, Store, StoreError, lock};
-use crate::config::{CredentialId, Document, Files, SecretName};
+use super::{Given, Shelf, Store, StoreError, lock};
+use crate::config::{CredentialId, Document, Files, GivenFor, SecretName};
 use crate::secret::Secret;
 
 /// Names the data folder and makes this test binary the child.
 const FOLDER: &str = "SWITCHBOARD_TEST_CRASH_FOLDER";
-const ROUNDS: u32 = 80;
+/// Kills of the writer; with those of the audit and of what is sealed, a thousand.
+const ROUNDS: u32 = 330;
+/// Kills of the keeper.
+const KEEPER_ROUNDS: u32 = 40;
 
 fn state(nth: u64) -> Files {
     // Some commits write one file and some write both.
@@ -55,7 +58,13 @@ fn keeper() {
         let id = CredentialId::new("rotated").unwrap();
         store.keep_credential(THREAD, &id, Some(&value)).unwrap();
         let name = |text: &str| SecretName::new(text).unwrap();
-        let secret = || Some(Secret::from(nth.to_string()));
+        let secret = || {
+            Some(Given {
+                secret: Secret::from(nth.to_string()),
+                given_for: GivenFor::Local,
+                at_ms: 0,
+            })
+        };
         let both = [(name("one"), secret()), (name("two"), secret())];
         store.keep_secrets(THREAD, &both).unwrap();
         store.shelve(Shelf::Logins, "login", Some(&value)).unwrap();
@@ -176,7 +185,7 @@ fn nothing_acknowledged_is_lost_and_nothing_is_half_written_by_a_kill() {
 #[test]
 fn no_rotated_token_is_lost_or_half_written_by_a_kill() {
     let dir = tempfile::tempdir().unwrap();
-    for round in 0..ROUNDS / 2 {
+    for round in 0..KEEPER_ROUNDS {
         let mut keeper = child("keeper", dir.path());
         let mut lines = BufReader::new(keeper.stdout.take().unwrap())
             .lines()
@@ -195,7 +204,10 @@ fn no_rotated_token_is_lost_or_half_written_by_a_kill() {
         let store = Store::open(dir.path()).unwrap();
         let fits = |nth: u64| assert!(nth == last || nth == last + 1, "round {round}: {nth}");
         fits(kept_token(&store).unwrap());
-        let secret = |name: &str| store.secret(THREAD, &SecretName::new(name).unwrap());
+        let secret = |name: &str| {
+            let name = SecretName::new(name).unwrap();
+            store.secret(THREAD, &name, &GivenFor::Local)
+        };
         let (one, two) = (secret("one").unwrap(), secret("two").unwrap());
         assert_eq!(one, two, "round {round}");
         fits(one.unwrap().expose().parse().unwrap());
@@ -226,4 +238,135 @@ fn a_lock_ends_with_the_process_that_held_it() {
     holder.kill().unwrap();
     holder.wait().unwrap();
     Lock::take(&state, &name, lock::WAIT).unwrap();
+}
+
+/// The child of the tests below: does one thing to the vault again and again.
+#[test]
+fn vault() {
+    let Some(folder) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let told = |line: &str| {
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{line}").unwrap();
+        out.flush().unwrap();
+    };
+    told("acknowledged 0");
+    // The first start seals what is not.
+    let store = Store::open(Path::new(&folder)).unwrap();
+    for nth in 1_u64.. {
+        store.rotate_keys().unwrap();
+        let given = Given {
+            secret: Secret::from(nth.to_string()),
+            given_for: GivenFor::Local,
+            at_ms: 0,
+        };
+        let name = SecretName::new("COUNT").unwrap();
+        store.keep_secrets(THREAD, &[(name, Some(given))]).unwrap();
+        told(&format!("acknowledged {nth}"));
+    }
+}
+
+/// How many secrets and logins the folder of the tests below has.
+const THINGS: usize = 6;
+
+fn thing(nth: usize) -> (SecretName, CredentialId) {
+    let text = format!("thing-{nth}");
+    (
+        SecretName::new(&text).unwrap(),
+        CredentialId::new(&text).unwrap(),
+    )
+}
+
+/// As an earlier version kept them: unsealed.
+fn unsealed(folder: &Path) {
+    let state = folder.join("state/tg5");
+    std::fs::create_dir_all(state.join("credentials")).unwrap();
+    let put = |path: std::path::PathBuf, value: &serde_json::Value| {
+        let mut file = std::fs::File::create(path).unwrap();
+        file.write_all(value.to_string().as_bytes()).unwrap();
+    };
+    let mut secrets = serde_json::Map::new();
+    for nth in 0..THINGS {
+        let (name, id) = thing(nth);
+        secrets.insert(name.to_string(), format!("hush-{nth}").into());
+        let value = serde_json::json!({ "refresh_token": format!("hush-{nth}") });
+        put(state.join(format!("credentials/{id}.json")), &value);
+    }
+    put(state.join("secrets.json"), &secrets.into());
+}
+
+/// Kills a child at work, after it acknowledged `acks` and a moment; the number that it acknowledged last.
+fn killed(folder: &Path, acks: usize, moment: Duration) -> u64 {
+    let mut vault = child("vault", folder);
+    let mut lines = BufReader::new(vault.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let first = lines
+        .by_ref()
+        .filter_map(|line| acknowledged(&line))
+        .nth(acks);
+    std::thread::sleep(moment);
+    vault.kill().unwrap();
+    vault.wait().unwrap();
+    let last = lines.filter_map(|line| acknowledged(&line)).last();
+    last.or(first).expect("the child did not work")
+}
+
+fn every_thing_is_there(store: &Store, round: u32) {
+    let shown = store.secrets(THREAD).unwrap();
+    for nth in 0..THINGS {
+        let (name, id) = thing(nth);
+        let kept = shown.iter().find(|kept| kept.name == name);
+        assert!(
+            kept.is_some_and(|kept| kept.is_readable),
+            "round {round}: {name}"
+        );
+        let login = store.credential(THREAD, &id).unwrap().unwrap();
+        assert_eq!(
+            login["refresh_token"],
+            format!("hush-{nth}"),
+            "round {round}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_lost_by_kills_while_it_is_sealed() {
+    for round in 0..150 {
+        let dir = tempfile::tempdir().unwrap();
+        unsealed(dir.path());
+        let random = getrandom::u64().unwrap();
+        killed(dir.path(), 0, Duration::from_micros(random % 8000));
+        every_thing_is_there(&Store::open(dir.path()).unwrap(), round);
+        let state = dir.path().join("state/tg5");
+        let secrets = std::fs::read_to_string(state.join("secrets.json")).unwrap();
+        assert!(!secrets.contains("hush"), "round {round}");
+    }
+}
+
+#[test]
+fn nothing_is_lost_by_kills_while_keys_are_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    unsealed(dir.path());
+    for round in 0..150 {
+        let random = getrandom::u64().unwrap();
+        let moment = Duration::from_micros(random / 3 % 8000);
+        let last = killed(dir.path(), usize::from(random.is_multiple_of(3)), moment);
+        let store = Store::open(dir.path()).unwrap();
+        every_thing_is_there(&store, round);
+        let count = store.secret(THREAD, &SecretName::new("COUNT").unwrap(), &GivenFor::Local);
+        if last > 0 {
+            let count: u64 = count.unwrap().unwrap().expose().parse().unwrap();
+            assert!(
+                count == last || count == last + 1,
+                "round {round}: {last}, {count}"
+            );
+        }
+    }
+    // However often one was cut short: in the end there is one key.
+    let store = Store::open(dir.path()).unwrap();
+    store.rotate_keys().unwrap();
+    let keys = std::fs::read_to_string(dir.path().join("keys/vault.key")).unwrap();
+    assert_eq!(keys.lines().count(), 1);
 }

@@ -158,6 +158,12 @@ impl Folder {
             .map_err(|errno| StoreError::io(self.path_of(to), errno))
     }
 
+    /// Moves a file into another folder.
+    pub(super) fn rename_into(&self, from: &str, into: &Self, to: &str) -> Result<(), StoreError> {
+        fs::renameat(&self.fd, from, &into.fd, to)
+            .map_err(|errno| StoreError::io(into.path_of(to), errno))
+    }
+
     /// The names in it that are text, in no order.
     pub(super) fn names(&self) -> Result<Vec<String>, StoreError> {
         let dir = fs::Dir::read_from(&self.fd)
@@ -219,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symlink_is_neither_a_folder_nor_a_file() {
+    fn d38_a_symlink_is_neither_a_folder_nor_a_file() {
         let (dir, folder) = folder();
         let outside = tempfile::tempdir().unwrap();
         symlink(outside.path(), dir.path().join("sub")).unwrap();

@@ -1,28 +1,37 @@
 //! What is kept for remote servers outside the files: agreements, secrets, tokens, logins under way, registered clients.
 //!
-//! All of it 0600 in 0700 folders, written atomically and durably, never shown and never downloaded. A thread's own things
-//! are below its state folder and move with it; logins and clients belong to no thread's folder.
+//! All of it 0600 in 0700 folders, written atomically and durably, never shown and never downloaded; what is secret is
+//! sealed. A thread's own things are below its state folder and move with it; logins and clients belong to no thread's
+//! folder.
 
-mod operator;
+pub(super) mod operator;
 mod own;
+mod plain;
+mod rotate;
 mod shelf;
 #[cfg(test)]
 mod tests;
+mod vault_id;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::atomic::{self, Durability};
 use super::folder::Folder;
 use super::{RawFiles, Store, StoreError};
-use crate::config::{Approval, CredentialId, SecretName, ServerName};
+use crate::config::{Approval, CredentialId, GivenFor, SecretName, ServerName};
 use crate::secret::Secret;
 use crate::thread::ThreadId;
 
+pub use rotate::Rotated;
+
 pub(super) use own::{remove_all, sweep};
+pub(super) use plain::seal_all;
+pub(super) use vault_id::open_to;
 
 impl Store {
     /// What was agreed to in a thread, by server. Where what was kept is damaged, nothing was.
@@ -47,20 +56,35 @@ impl Store {
         own::secret_names(self, thread)
     }
 
-    /// A secret of a thread.
+    /// What may be shown of a thread's secrets, by name.
+    pub fn secrets(&self, thread: ThreadId) -> Result<Vec<KeptSecret>, StoreError> {
+        own::secrets(self, thread)
+    }
+
+    /// What a secret was given for; `None` where there is none of that name.
+    pub fn secret_given_for(
+        &self,
+        thread: ThreadId,
+        name: &SecretName,
+    ) -> Result<Option<GivenFor>, StoreError> {
+        own::given_for(self, thread, name)
+    }
+
+    /// A secret of a thread, to be sent there; `None` where there is none, or it was given for something else.
     pub fn secret(
         &self,
         thread: ThreadId,
         name: &SecretName,
+        to: &GivenFor,
     ) -> Result<Option<Secret>, StoreError> {
-        own::secret(self, thread, name)
+        own::secret(self, thread, name, to)
     }
 
-    /// Keeps secrets; `None` forgets one. All of them or none; at most 256, each of at most 16 KiB.
+    /// Keeps secrets, sealed; `None` forgets one. All of them or none; at most 256, each of at most 16 KiB.
     pub fn keep_secrets(
         &self,
         thread: ThreadId,
-        changes: &[(SecretName, Option<Secret>)],
+        changes: &[(SecretName, Option<Given>)],
     ) -> Result<(), StoreError> {
         own::keep_secrets(self, thread, changes)
     }
@@ -95,6 +119,11 @@ impl Store {
         shelf::read(self, on, key)
     }
 
+    /// Takes it away: of several at once, one gets it.
+    pub fn take_shelved(&self, on: Shelf, key: &str) -> Result<Option<Value>, StoreError> {
+        shelf::take(self, on, key)
+    }
+
     /// Keeps it; `None` forgets it. At most 4096 on a shelf, each of at most 256 KiB: a full shelf of logins takes no more,
     /// another one lets its oldest things go.
     pub fn shelve(&self, on: Shelf, key: &str, value: Option<&Value>) -> Result<(), StoreError> {
@@ -104,6 +133,12 @@ impl Store {
     /// The keys of everything on a shelf, sorted.
     pub fn shelf(&self, on: Shelf) -> Result<Vec<String>, StoreError> {
         shelf::keys(self, on)
+    }
+
+    /// Seals everything anew with the key that is to seal from now on: a fresh one, or the first of those that the operator
+    /// gives. Cut short anywhere, everything stays readable, and it may be called again.
+    pub fn rotate_keys(&self) -> Result<Rotated, StoreError> {
+        rotate::all(self)
     }
 
     /// The operator's two files in `data/admin/`, the same forms as a thread's; the folder is made where it is missing.
@@ -122,6 +157,32 @@ impl Store {
     }
 }
 
+/// A secret that somebody gives.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// Itself.
+    pub secret: Secret,
+    /// What for. It goes nowhere else.
+    pub given_for: GivenFor,
+    /// When, in milliseconds since the epoch.
+    pub at_ms: i64,
+}
+
+/// What may be shown of a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptSecret {
+    /// Its name.
+    pub name: SecretName,
+    /// What it was given for.
+    pub given_for: GivenFor,
+    /// When, in milliseconds since the epoch; 0 where nobody wrote it down.
+    pub set_at_ms: i64,
+    /// Its last four characters, where it has at least twelve.
+    pub ending: Option<String>,
+    /// Whether it opens; else it is to be given anew.
+    pub is_readable: bool,
+}
+
 /// What belongs to no thread's folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shelf {
@@ -133,8 +194,19 @@ pub enum Shelf {
     Handoffs,
 }
 
-/// Of a credential, and of something on a shelf.
+/// Of a credential, and of something on a shelf, before it is sealed.
 const MOST_BYTES: usize = 256 * 1024;
+
+/// The text of a value, to be sealed.
+fn plain(value: &Value, path: &str) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+    let text = serde_json::to_vec(value).map_err(|error| StoreError::io(path.to_owned(), error))?;
+    if text.len() > MOST_BYTES {
+        let bytes = text.len() as u64;
+        let path = path.to_owned();
+        return Err(StoreError::TooLarge { path, bytes });
+    }
+    Ok(Zeroizing::new(text))
+}
 
 /// What a file of ours holds.
 enum Found<T> {

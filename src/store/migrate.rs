@@ -38,8 +38,17 @@ pub(super) fn rename(
     if users.child(&old)?.is_some() && has_files(&users, &new)? {
         return Ok(RenameOutcome::BothExist);
     }
-    if store.part(STATE)?.child(&old)?.is_some() && !clear_state(store, &new)? {
+    // What is open of either is read anew from where it is then.
+    store.root.books.let_go(from);
+    store.root.books.let_go(to);
+    if let Some(state) = store.state(from)?
+        && !clear_state(store, &new, &state)?
+    {
         return Ok(RenameOutcome::BothExist);
+    }
+    // What is sealed for the old id is to be read under the new one too, before anything moves.
+    if let Some(state) = store.state(from)? {
+        super::kept::open_to(store, &state, from, to)?;
     }
     let mut outcome = RenameOutcome::Nothing;
     for name in [STATE, HOMES, USERS] {
@@ -159,8 +168,8 @@ fn has_files(users: &Folder, thread: &str) -> Result<bool, StoreError> {
 }
 
 /// Removes what the new id gathered before its files came (a proposal, a cache, a login). A history is never removed: then both
-/// ids have one, and it answers `false`.
-fn clear_state(store: &Store, thread: &str) -> Result<bool, StoreError> {
+/// ids have one, and it answers `false`. An audit is not removed either; it is kept beside the one that comes.
+fn clear_state(store: &Store, thread: &str, comes: &Folder) -> Result<bool, StoreError> {
     let Some(state) = store.part(STATE)?.child(thread)? else {
         return Ok(true);
     };
@@ -168,7 +177,9 @@ fn clear_state(store: &Store, thread: &str) -> Result<bool, StoreError> {
     if names.iter().any(|name| name.starts_with("history")) {
         return Ok(false);
     }
+    super::audit::keep_former(&state, comes)?;
     super::tools::remove_all(&state)?;
+    super::contacts::remove_all(&state)?;
     super::kept::remove_all(&state)?;
     for name in state.names()? {
         state.remove(&name)?;

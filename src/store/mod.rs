@@ -1,15 +1,19 @@
 //! The only room that writes under `data/`.
 //!
 //! `data/users/<thread_id>/` holds the two configuration files and nothing else of ours; `data/state/<thread_id>/` holds
-//! what the bot keeps for itself (history, pending proposals and flows, the tool cache, the last good configuration);
-//! `data/homes/<thread_id>/` is where servers without a folder of their own run.
+//! what the bot keeps for itself (history, pending proposals and flows, the tool cache, the last good configuration, and
+//! sealed what is secret);
+//! `data/homes/<thread_id>/` is where servers without a folder of their own run; `data/run/<process>/` has the
+//! sockets of a running bot.
 //! Everything is written atomically and durably (temporary file, fsync, rename, fsync of the folder), 0600 in 0700
 //! folders, opened component by component without following a symlink. Calls block; callers off the hot path use
 //! `spawn_blocking`.
 
 mod aside;
 mod atomic;
+mod audit;
 mod commit;
+mod contacts;
 #[cfg(test)]
 mod crash;
 mod folder;
@@ -19,22 +23,31 @@ mod kept;
 mod lock;
 mod migrate;
 mod pending;
+mod policy;
 mod repair;
+mod rules;
+mod run;
+mod seals;
 mod stamp;
 #[cfg(test)]
 mod tests;
 mod tools;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Files, Revision, limits};
 use crate::thread::ThreadId;
+use crate::vault::{KeyId, OpenError, Ring};
 use atomic::Disk;
 use folder::Folder;
 
+pub use audit::{Flaw, Ledger, Noted, Verdict};
+pub use contacts::Contacted;
 pub use history::{HistoryEntry, Origin};
-pub use kept::Shelf;
+pub use kept::{Given, KeptSecret, Rotated, Shelf};
+pub use policy::PolicyError;
 pub use stamp::Stamp;
 
 /// Where the bot keeps everything. Cheap to clone.
@@ -50,6 +63,8 @@ struct Root {
     disk: Disk,
     aliases: migrate::Aliases,
     placing: commit::Placing,
+    seals: seals::Seals,
+    books: audit::Books,
 }
 
 const USERS: &str = "users";
@@ -112,6 +127,17 @@ pub enum StoreError {
         /// Why.
         reason: String,
     },
+    /// Something sealed does not open.
+    #[error("{path}: {cause}")]
+    Sealed {
+        /// Which.
+        path: String,
+        /// Why. Part of the text and so no source.
+        cause: OpenError,
+    },
+    /// The keys that things are sealed with cannot be used; a sentence that never shows one.
+    #[error("{0}")]
+    Keys(String),
 }
 
 /// Why a commit did not happen; nothing was written.
@@ -140,8 +166,31 @@ pub enum RenameOutcome {
 }
 
 impl Store {
-    /// Opens a data folder, making it where it is missing. Lists nothing.
+    /// Opens a data folder, making it where it is missing, with a key of its own.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
+        Self::open_with(root, Ring::default())
+    }
+
+    /// The same with keys that the operator gives; without any, one is made when it is needed. Lists nothing, save once
+    /// where an earlier version kept secrets unsealed: these are sealed. Refuses where a key is missing that something is
+    /// sealed with.
+    pub fn open_with(root: &Path, keys: Ring) -> Result<Self, StoreError> {
+        let store = Self::open_unchecked(root, keys)?;
+        seals::check(&store)?;
+        kept::seal_all(&store)?;
+        Ok(store)
+    }
+
+    /// Goes on without a key that is lost: a start is not refused for it any more, and what it sealed is out of reach.
+    /// Whether it was in use.
+    pub fn give_up_key(root: &Path, key: &KeyId) -> Result<bool, StoreError> {
+        let store = Self::open_unchecked(root, Ring::default())?;
+        let mut was_in_use = false;
+        seals::record(&store, |keys| was_in_use = keys.remove(key))?;
+        Ok(was_in_use)
+    }
+
+    fn open_unchecked(root: &Path, keys: Ring) -> Result<Self, StoreError> {
         let shown = || root.display().to_string();
         // The root belongs to the operator: it is followed and its rights are left alone.
         let path = std::path::absolute(root).map_err(|source| StoreError::io(shown(), source))?;
@@ -157,6 +206,8 @@ impl Store {
                 disk: Disk::default(),
                 aliases: migrate::Aliases::default(),
                 placing: commit::Placing::default(),
+                seals: seals::Seals::of(keys),
+                books: audit::Books::default(),
             }),
         })
     }
@@ -324,6 +375,38 @@ impl Store {
         migrate::alias(self, from)
     }
 
+    /// Where what happens is written down, with this clock (milliseconds since the epoch).
+    pub fn ledger(&self, clock: Arc<dyn Fn() -> i64 + Send + Sync>) -> Ledger {
+        Ledger::new(self.clone(), clock)
+    }
+
+    /// The newest `most` lines of a thread's audit that are about this server, or about anything; oldest first.
+    pub fn audit(
+        &self,
+        thread: ThreadId,
+        most: usize,
+        server: Option<&str>,
+    ) -> Result<Vec<Noted>, StoreError> {
+        audit::newest(self, thread, most, |noted| {
+            server.is_none_or(|server| noted.entry.what.is_about(server))
+        })
+    }
+
+    /// The files of a thread's audit with their names, oldest first; each is at most some MiB.
+    pub fn audit_files(&self, thread: ThreadId) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        audit::files(self, thread)
+    }
+
+    /// Whether a thread's audit is whole.
+    pub fn verify_audit(&self, thread: ThreadId) -> Result<Verdict, StoreError> {
+        audit::verify(self, thread)
+    }
+
+    /// The threads that have an audit.
+    pub fn audited_threads(&self) -> Result<Vec<ThreadId>, StoreError> {
+        audit::threads(self)
+    }
+
     fn part(&self, name: &str) -> Result<Folder, StoreError> {
         self.root.folder.child_made(name)
     }
@@ -344,6 +427,12 @@ impl Store {
 
     fn lock(&self, thread: ThreadId) -> Result<(Folder, lock::Lock), StoreError> {
         lock::Lock::take(&self.part(STATE)?, &thread.to_string(), lock::WAIT)
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.books.sync(&self.disk);
     }
 }
 

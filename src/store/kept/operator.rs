@@ -24,7 +24,7 @@ pub(super) fn clients(store: &Store) -> Result<Option<Vec<u8>>, StoreError> {
     folder(store)?.read(CLIENTS, limits::FILE_BYTES as u64)
 }
 
-fn folder(store: &Store) -> Result<Folder, StoreError> {
+pub(in crate::store) fn folder(store: &Store) -> Result<Folder, StoreError> {
     let folder = store.part(FOLDER)?;
     // Its files may hold secrets. Only where it is needed: each change of rights is seen by who watches the folder.
     if fstat(&folder).is_ok_and(|stat| stat.st_mode & 0o077 != 0) {

@@ -7,26 +7,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Found, MOST_BYTES, Shelf, forget, full, look, look_and_mend, write};
+use super::{Found, MOST_BYTES, Shelf, forget, full, look, look_and_mend, plain, write};
 use crate::store::folder::Folder;
 use crate::store::lock::{self, Lock};
-use crate::store::{STATE, Store, StoreError, atomic};
+use crate::store::{STATE, Store, StoreError, atomic, seals};
+use crate::vault::{Binding, OpenError};
 
 const FOLDER: &str = "_shelf";
 const MOST_THINGS: usize = 4096;
-/// Its text is escaped once more for nothing, but its key may be long.
-const FILE_BYTES: usize = MOST_BYTES + 64 * 1024;
+/// Sealed it is a third longer, and its key may be long.
+pub(super) const FILE_BYTES: usize = 2 * MOST_BYTES;
 
-#[derive(Serialize)]
-struct Keep<'a> {
-    key: &'a str,
-    value: &'a Value,
-}
-
-#[derive(Deserialize)]
-struct Kept {
-    key: String,
-    value: Value,
+#[derive(Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub(super) key: String,
+    pub(super) sealed: String,
 }
 
 pub(super) fn read(store: &Store, shelf: Shelf, key: &str) -> Result<Option<Value>, StoreError> {
@@ -42,7 +37,61 @@ pub(super) fn read(store: &Store, shelf: Shelf, key: &str) -> Result<Option<Valu
             look_and_mend(&folder, &name, FILE_BYTES)?
         }
     };
-    Ok(kept.filter(|kept| kept.key == key).map(|kept| kept.value))
+    let Some(kept) = kept.filter(|kept| kept.key == key) else {
+        return Ok(None);
+    };
+    match opened(store, shelf, &folder, &kept) {
+        Err(StoreError::Sealed { path, cause }) if seals::is_lost(store, &cause)? => {
+            tracing::warn!(%path, %cause, "A file of the bot cannot be read and is left out.");
+            Ok(None)
+        }
+        opened => opened.map(Some),
+    }
+}
+
+pub(super) fn take(store: &Store, shelf: Shelf, key: &str) -> Result<Option<Value>, StoreError> {
+    let Some(folder) = folder(store, shelf)? else {
+        return Ok(None);
+    };
+    let _lock = Lock::take_in(&folder, lock::WAIT)?;
+    let name = file_of(key);
+    let kept: Option<Kept> = look_and_mend(&folder, &name, FILE_BYTES)?;
+    let Some(kept) = kept.filter(|kept| kept.key == key) else {
+        return Ok(None);
+    };
+    let value = opened(store, shelf, &folder, &kept)?;
+    forget(store, &folder, &name)?;
+    Ok(Some(value))
+}
+
+/// Seals something for its place on a shelf; under the shelf's lock.
+pub(super) fn seal(
+    store: &Store,
+    shelf: Shelf,
+    key: &str,
+    value: &Value,
+) -> Result<Kept, StoreError> {
+    let plain = plain(value, name_of(shelf))?;
+    let words = ["shelf", name_of(shelf), key];
+    Ok(Kept {
+        key: key.to_owned(),
+        sealed: seals::seal(store, Binding::new(&words), &plain)?,
+    })
+}
+
+pub(super) fn opened(
+    store: &Store,
+    shelf: Shelf,
+    folder: &Folder,
+    kept: &Kept,
+) -> Result<Value, StoreError> {
+    let path = folder.path_of(&file_of(&kept.key));
+    let words = ["shelf", name_of(shelf), &kept.key];
+    let plain = seals::open(store, &path, Binding::new(&words), &kept.sealed)?;
+    serde_json::from_slice(&plain).map_err(|_| StoreError::Sealed {
+        path,
+        cause: OpenError::Broken,
+    })
 }
 
 pub(super) fn keep(
@@ -73,7 +122,8 @@ pub(super) fn keep(
             Shelf::Clients | Shelf::Handoffs => make_room(store, &folder, there)?,
         }
     }
-    write(store, &folder, &name, &Keep { key, value }, FILE_BYTES)
+    let kept = seal(store, shelf, key, value)?;
+    write(store, &folder, &name, &kept, FILE_BYTES)
 }
 
 /// Takes the oldest things away, so that nobody fills a shelf for all others: a client is registered again where it is
@@ -110,14 +160,14 @@ pub(super) fn keys(store: &Store, shelf: Shelf) -> Result<Vec<String>, StoreErro
     Ok(keys)
 }
 
-fn folder(store: &Store, shelf: Shelf) -> Result<Option<Folder>, StoreError> {
+pub(super) fn folder(store: &Store, shelf: Shelf) -> Result<Option<Folder>, StoreError> {
     match store.part(STATE)?.child(FOLDER)? {
         Some(shelves) => shelves.child(name_of(shelf)),
         None => Ok(None),
     }
 }
 
-fn files(folder: &Folder) -> Result<Vec<String>, StoreError> {
+pub(super) fn files(folder: &Folder) -> Result<Vec<String>, StoreError> {
     let mut names = folder.names()?;
     names.retain(|name| {
         let hash = name.strip_suffix(".json");
@@ -126,7 +176,7 @@ fn files(folder: &Folder) -> Result<Vec<String>, StoreError> {
     Ok(names)
 }
 
-fn file_of(key: &str) -> String {
+pub(super) fn file_of(key: &str) -> String {
     let mut name = String::with_capacity(69);
     for byte in Sha256::digest(key) {
         // Writing to a string cannot fail.
