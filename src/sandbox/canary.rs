@@ -1,0 +1,157 @@
+//! `switchboard canary`: tries to get out of the sandbox that it was started in, and says where it got.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What it is to try.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Task {
+    /// Another thread's file, and a folder that it lies in.
+    pub(super) neighbour: PathBuf,
+    /// Processes outside: the bot, and the first of the machine.
+    pub(super) processes: Vec<Outsider>,
+    /// Where somebody listens on the host's loopback.
+    pub(super) loopback: SocketAddr,
+    /// An abstract socket that somebody listens at.
+    pub(super) abstract_socket: String,
+    /// Folders that are not to be written to.
+    pub(super) folders: Vec<PathBuf>,
+}
+
+/// A process, by what is its own for good.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Outsider {
+    pub(super) pid: i32,
+    /// In clock ticks since the machine started, as `/proc` has it.
+    pub(super) born: String,
+}
+
+/// What came of it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Found {
+    /// What it reached and should not have, in words.
+    pub(super) reached: Vec<String>,
+    /// What it should have been able to do and was not.
+    pub(super) missed: Vec<String>,
+    /// Whether it could have signalled the bot.
+    pub(super) signals: bool,
+}
+
+/// Tries, prints what it found as JSON, and ends.
+pub fn canary_main() -> ExitCode {
+    let mut task = String::new();
+    let read = io::stdin().take(64 * 1024).read_to_string(&mut task);
+    let Some(task) = read
+        .ok()
+        .and_then(|_| serde_json::from_str::<Task>(&task).ok())
+    else {
+        return ExitCode::FAILURE;
+    };
+    let found = serde_json::to_string(&tried(&task)).unwrap_or_default();
+    match writeln!(io::stdout(), "{found}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn tried(task: &Task) -> Found {
+    let mut found = Found::default();
+    let mut reached = |what: &str, is_reached: bool| {
+        if is_reached {
+            found.reached.push(what.to_owned());
+        }
+    };
+    reached(
+        "another chat's files",
+        std::fs::read(&task.neighbour).is_ok(),
+    );
+    let beside = task.neighbour.parent().unwrap_or(Path::new("/"));
+    reached("another chat's folder", std::fs::read_dir(beside).is_ok());
+    for process in &task.processes {
+        let is_it = born(process.pid).as_deref() == Some(&process.born);
+        let environment = std::fs::read(format!("/proc/{}/environ", process.pid));
+        reached(
+            "the environment of other programs",
+            is_it && environment.is_ok_and(|bytes| !bytes.is_empty()),
+        );
+    }
+    let connected = TcpStream::connect_timeout(&task.loopback, Duration::from_millis(300));
+    reached("programs that listen on this host", connected.is_ok());
+    let name = std::os::unix::net::SocketAddr::from_abstract_name(&task.abstract_socket);
+    let connected = name.and_then(|name| UnixStream::connect_addr(&name));
+    reached("abstract sockets of this host", connected.is_ok());
+    for folder in &task.folders {
+        let file = folder.join(format!(".switchboard-canary-{}", std::process::id()));
+        let made = std::fs::File::create_new(&file).is_ok();
+        if made {
+            let _ = std::fs::remove_file(&file);
+        }
+        reached(&format!("writing to {}", folder.display()), made);
+    }
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let says = |name: &str, value: &str| {
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.is_some_and(|line| line.trim() == value)
+    };
+    let no_rights = "0000000000000000";
+    reached(
+        "rights of its own",
+        !says("CapEff", no_rights) || !says("CapPrm", no_rights),
+    );
+    reached("rights of other programs", !says("NoNewPrivs", "1"));
+    reached("system calls that nobody filters", !says("Seccomp", "2"));
+    found.signals = task.processes.iter().any(|process| {
+        born(process.pid).as_deref() == Some(&process.born)
+            && rustix::process::Pid::from_raw(process.pid)
+                .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    });
+    for (what, works) in [
+        (
+            "its own folder",
+            writes(&std::env::home_dir().unwrap_or_default()),
+        ),
+        ("temporary files", writes(&std::env::temp_dir())),
+        (
+            "the system's programs",
+            std::fs::read_dir("/usr/bin").is_ok(),
+        ),
+        (
+            "/dev/null",
+            std::fs::File::options()
+                .write(true)
+                .open("/dev/null")
+                .is_ok(),
+        ),
+    ] {
+        if !works {
+            found.missed.push(what.to_owned());
+        }
+    }
+    found
+}
+
+/// When a process was born; the number alone may mean another one here.
+pub(super) fn born(pid: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // proc(5): the 22nd field; the second may hold blanks and brackets.
+    let fields = stat.get(stat.rfind(')')? + 1..)?;
+    fields.split_ascii_whitespace().nth(19).map(str::to_owned)
+}
+
+fn writes(folder: &Path) -> bool {
+    let file = folder.join(".switchboard-canary");
+    let works = std::fs::File::create(&file)
+        .is_ok_and(|mut file| file.write_all(b"canary").is_ok())
+        && std::fs::read(&file).is_ok_and(|bytes| bytes == b"canary");
+    let _ = std::fs::remove_file(&file);
+    works
+}

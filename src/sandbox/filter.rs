@@ -1,0 +1,219 @@
+//! System calls that a server has no need of and that lead out of a sandbox, refused by seccomp.
+
+use std::collections::BTreeMap;
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, sock_filter,
+};
+
+use super::spec::Sockets;
+
+/// Refused as not permitted, whatever their arguments.
+const REFUSED: &[i64] = &[
+    // Looking into other processes.
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_kcmp,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_perf_event_open,
+    // Namespaces and mounts.
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fspick,
+    libc::SYS_mount_setattr,
+    libc::SYS_name_to_handle_at,
+    libc::SYS_open_by_handle_at,
+    // Parts of the kernel that servers do not need and that were often broken.
+    libc::SYS_bpf,
+    libc::SYS_userfaultfd,
+    libc::SYS_io_uring_setup,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_fanotify_init,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_nfsservctl,
+    libc::SYS_vhangup,
+    // The machine itself.
+    libc::SYS_kexec_load,
+    libc::SYS_kexec_file_load,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_reboot,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    libc::SYS_acct,
+    libc::SYS_quotactl,
+    libc::SYS_syslog,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_clock_adjtime,
+    libc::SYS_adjtimex,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+];
+
+/// Answered as if the kernel did not know them, so that programs take another way.
+const UNKNOWN: &[i64] = &[
+    // Its flags are in memory, where no filter sees them; libraries fall back to `clone`.
+    libc::SYS_clone3,
+    // Memory that belongs to no process and so to no limit; `/dev/shm` is bounded.
+    libc::SYS_memfd_create,
+    libc::SYS_memfd_secret,
+    libc::SYS_shmget,
+];
+
+/// Namespaces that `clone` makes; each alone is refused.
+const NEW_NAMESPACES: &[i32] = &[
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+];
+
+/// Kinds of sockets that a network namespace of its own holds; others (`AF_VSOCK`) reach the host past it.
+const NAMESPACED: &[i32] = &[
+    libc::AF_UNIX,
+    libc::AF_INET,
+    libc::AF_INET6,
+    libc::AF_NETLINK,
+];
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FilterError {
+    #[error("this kind of processor is not known")]
+    Processor,
+    #[error(transparent)]
+    Backend(#[from] seccompiler::BackendError),
+    #[error(transparent)]
+    Apply(#[from] seccompiler::Error),
+}
+
+/// From now on this thread, and what it starts, makes no such call.
+pub(super) fn apply(sockets: Sockets, has_walls: bool) -> Result<(), FilterError> {
+    for filter in filters(sockets, has_walls)? {
+        seccompiler::apply_filter(&filter)?;
+    }
+    Ok(())
+}
+
+/// Two, since each answers with one error: what does not exist, and what is not permitted.
+fn filters(sockets: Sockets, has_walls: bool) -> Result<Vec<BpfProgram>, FilterError> {
+    let processor =
+        TargetArch::try_from(std::env::consts::ARCH).map_err(|_| FilterError::Processor)?;
+    let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
+        REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let namespaces = NEW_NAMESPACES.iter().map(|flag| {
+        let flag = u64::from(flag.cast_unsigned());
+        rule([(0, Width::Dword, Is::MaskedEq(flag), flag)])
+    });
+    refused.insert(libc::SYS_clone, namespaces.collect::<Result<_, _>>()?);
+    if has_walls {
+        // Without a namespace of their own the first two are the host's; Landlock does not hold the last before Linux 6.2.
+        for call in [libc::SYS_msgget, libc::SYS_semget, libc::SYS_truncate] {
+            refused.insert(call, Vec::new());
+        }
+    }
+    let not = |kind: &i32| (0, Width::Dword, Is::Ne, u64::from(kind.cast_unsigned()));
+    let kind = |kind: i32| {
+        let of_all = 0xf;
+        (
+            1,
+            Width::Dword,
+            Is::MaskedEq(of_all),
+            u64::from(kind.cast_unsigned()),
+        )
+    };
+    match sockets {
+        Sockets::Host => {}
+        Sockets::Own => {
+            refused.insert(libc::SYS_socket, vec![rule(NAMESPACED.iter().map(not))?]);
+        }
+        Sockets::None => {
+            // A socket of a name can be connected to programs outside, and Landlock does not hold every such name back.
+            // So what is left are pairs, made connected, and sockets that only its own children could connect to.
+            let unix = rule([not(&libc::AF_UNIX)])?;
+            refused.insert(
+                libc::SYS_socket,
+                vec![unix, rule([kind(libc::SOCK_DGRAM)])?],
+            );
+            refused.insert(libc::SYS_connect, Vec::new());
+        }
+    }
+    let filter = |calls, error: i32| {
+        let answer = SeccompAction::Errno(error.cast_unsigned());
+        SeccompFilter::new(calls, SeccompAction::Allow, answer, processor)?.try_into()
+    };
+    let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
+    let mut filters: Vec<BpfProgram> = vec![
+        filter(unknown, libc::ENOSYS)?,
+        filter(refused, libc::EPERM)?,
+    ];
+    if processor == TargetArch::x86_64 {
+        filters.push(no_x32());
+    }
+    Ok(filters)
+}
+
+fn rule(
+    conditions: impl IntoIterator<Item = (u8, Width, Is, u64)>,
+) -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(
+        conditions
+            .into_iter()
+            .map(|(argument, width, is, value)| SeccompCondition::new(argument, width, is, value))
+            .collect::<Result<_, _>>()?,
+    )
+}
+
+/// The other numbers by which the same calls can be made on `x86_64` kernels that were built so.
+fn no_x32() -> BpfProgram {
+    const X32: u32 = 0x4000_0000;
+    // linux/bpf_common.h, linux/seccomp.h; the number is the first word of `struct seccomp_data`.
+    let step = |code: u32, jt, jf, k| sock_filter {
+        code: u16::try_from(code).unwrap_or_default(),
+        jt,
+        jf,
+        k,
+    };
+    vec![
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32),
+        step(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned(),
+        ),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_set_of_sockets_makes_filters() {
+        for sockets in [Sockets::None, Sockets::Own, Sockets::Host] {
+            assert!(filters(sockets, true).unwrap().len() >= 2, "{sockets:?}");
+        }
+    }
+}

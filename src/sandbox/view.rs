@@ -1,0 +1,212 @@
+//! What programs need of the host to run, and nothing else: the system's own folders, and where the program itself is.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::cage::Cage;
+
+/// Our own program in the strong tier.
+pub(super) const PROGRAM_INSIDE: &str = "/run/switchboard/switchboard";
+
+/// Programs, libraries and their data; the same for everybody. Nothing of it is secret on any distribution: no `shadow`,
+/// no keys, no `machine-id`, no `/var`, no homes.
+const SYSTEM: &[&str] = &[
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/nix/store",
+    "/gnu/store",
+    "/run/current-system/sw",
+    "/etc/alternatives",
+    "/etc/ca-certificates",
+    "/etc/ca-certificates.conf",
+    "/etc/crypto-policies",
+    "/etc/fonts",
+    "/etc/group",
+    "/etc/gai.conf",
+    "/etc/host.conf",
+    "/etc/hosts",
+    "/etc/java",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/locale.alias",
+    "/etc/localtime",
+    "/etc/magic",
+    "/etc/mime.types",
+    "/etc/nsswitch.conf",
+    "/etc/os-release",
+    "/etc/passwd",
+    "/etc/perl",
+    "/etc/pki/ca-trust",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/protocols",
+    "/etc/python3",
+    "/etc/resolv.conf",
+    "/etc/services",
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/openssl.cnf",
+    "/etc/timezone",
+];
+
+/// In the restricted tier, besides; the strong one has its own.
+const KERNEL: &[&str] = &["/proc", "/sys/devices/system/cpu", "/sys/fs/cgroup"];
+
+/// Devices that hold nothing.
+pub(super) const DEVICES: &[&str] = &[
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+];
+
+/// How far scripts that run scripts are followed.
+const DEPTH: usize = 8;
+
+pub(super) fn system() -> impl Iterator<Item = PathBuf> {
+    SYSTEM.iter().map(PathBuf::from)
+}
+
+pub(super) fn kernel() -> impl Iterator<Item = PathBuf> {
+    KERNEL.iter().map(PathBuf::from)
+}
+
+/// Our own program, as one that was confined finds it.
+pub(super) fn own_program(is_strong: bool) -> PathBuf {
+    PathBuf::from(if is_strong {
+        PROGRAM_INSIDE
+    } else {
+        "/proc/self/exe"
+    })
+}
+
+/// The files and folders outside the system's that a program runs with: where it is installed, by each name on the way to
+/// the file itself, and the same of the interpreter that its first line names.
+pub(super) fn needed(
+    program: &Path,
+    path: Option<&String>,
+    cage: &Cage,
+    own: &Path,
+) -> Vec<PathBuf> {
+    let mut needed = BTreeSet::new();
+    let mut open = VecDeque::from([program.to_owned()]);
+    for _ in 0..DEPTH {
+        let Some(next) = open.pop_front() else { break };
+        // What a server of the thread can change itself decides nothing.
+        if next.starts_with(&cage.home) {
+            continue;
+        }
+        let real = next.canonicalize().unwrap_or_else(|_| next.clone());
+        if real.starts_with(&cage.data) || real.starts_with(&cage.home) {
+            continue;
+        }
+        for name in [&next, &real] {
+            if !is_system(name) {
+                needed.insert(if real == own {
+                    real.clone()
+                } else {
+                    installed(name, cage)
+                });
+            }
+        }
+        if real != own {
+            open.extend(interpreter(&real, path));
+        }
+    }
+    needed.into_iter().collect()
+}
+
+fn is_system(path: &Path) -> bool {
+    // A link there may lead elsewhere, but then that is looked at as well.
+    system().any(|folder| path.starts_with(folder))
+}
+
+/// The folder that a program is installed in; the file alone where that folder holds more than programs.
+fn installed(program: &Path, cage: &Cage) -> PathBuf {
+    if let Some(modules) = program
+        .ancestors()
+        .filter(|folder| {
+            folder
+                .file_name()
+                .is_some_and(|name| name == "node_modules")
+        })
+        .last()
+        && !is_broad(modules, cage)
+    {
+        return modules.to_owned();
+    }
+    let Some(folder) = program.parent() else {
+        return program.to_owned();
+    };
+    let is_bin = folder.file_name().is_some_and(|name| {
+        ["bin", "sbin", "libexec", "shims"]
+            .iter()
+            .any(|bin| name == *bin)
+    });
+    [folder.parent().filter(|_| is_bin), Some(folder)]
+        .into_iter()
+        .flatten()
+        .find(|folder| !is_broad(folder, cage))
+        .unwrap_or(program)
+        .to_owned()
+}
+
+/// Whether a folder is one that people or the system keep other things in.
+fn is_broad(folder: &Path, cage: &Cage) -> bool {
+    const SHARED: &[&str] = &[
+        ".local",
+        ".config",
+        ".cache",
+        ".ssh",
+        "Documents",
+        "Downloads",
+    ];
+    let depth = folder.components().count();
+    let is_home = folder
+        .parent()
+        .is_some_and(|parent| parent == Path::new("/home"))
+        || std::env::home_dir().is_some_and(|home| home.starts_with(folder));
+    depth <= 2
+        || is_home
+        || ["/var/lib", "/var/tmp", "/usr/local"]
+            .iter()
+            .any(|broad| folder == Path::new(broad))
+        || folder
+            .file_name()
+            .is_some_and(|name| SHARED.iter().any(|shared| name == *shared))
+        || cage.data.starts_with(folder)
+        || cage.home.starts_with(folder)
+        || folder.starts_with(&cage.data)
+}
+
+/// The program that the first line of a script names (execve(2)), looked up as `env` does where it is `env`.
+fn interpreter(script: &Path, path: Option<&String>) -> Option<PathBuf> {
+    let mut first = Vec::new();
+    std::fs::File::open(script)
+        .ok()?
+        .take(256)
+        .read_to_end(&mut first)
+        .ok()?;
+    let line = first
+        .strip_prefix(b"#!")?
+        .split(|byte| *byte == b'\n')
+        .next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
+    let program = Path::new(words.next()?);
+    if program.file_name()? != "env" {
+        return program.is_absolute().then(|| program.to_owned());
+    }
+    let name = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
+    path?
+        .split(':')
+        .map(|folder| Path::new(folder).join(name))
+        .find(|found| found.is_absolute() && found.is_file())
+}
