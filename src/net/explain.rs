@@ -72,6 +72,17 @@ pub(super) fn lookup(name: &str, error: &(dyn Error + Send + Sync + 'static)) ->
     }
 }
 
+/// What a failure of a plain connect means.
+pub(super) fn connecting(host: &str, error: Option<&io::Error>) -> NetError {
+    NetError::Connect {
+        host: host.to_owned(),
+        why: error
+            .and_then(io_words)
+            .unwrap_or("no connection")
+            .to_owned(),
+    }
+}
+
 fn unknown_name(name: &str, error: Option<&io::Error>) -> NetError {
     // The standard library says "failed to lookup address information: Name or service not known".
     let words = error.map(ToString::to_string).unwrap_or_default();

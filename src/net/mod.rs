@@ -5,6 +5,7 @@
 //! is used: it would pass it all by. (Telegram's Bot API is spoken to by teloxide's own client: its address is the
 //! operator's, not a thread's.)
 
+pub mod egress;
 mod explain;
 mod judge;
 mod redirect;
