@@ -12,7 +12,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
-use crate::config::FileKind;
+use crate::config::{FileKind, POLICY_FILE};
 use crate::thread::ThreadId;
 
 /// The one watcher of the process.
@@ -217,10 +217,14 @@ impl State {
             }
             return;
         }
-        let is_ours = [FileKind::Local, FileKind::Remote].iter().any(|file| {
-            path.file_name()
-                .is_some_and(|name| name == file.file_name())
-        });
+        let ours = [
+            FileKind::Local.file_name(),
+            FileKind::Remote.file_name(),
+            POLICY_FILE,
+        ];
+        let is_ours = path
+            .file_name()
+            .is_some_and(|name| ours.iter().any(|ours| name == *ours));
         if is_ours
             && is_change(kind)
             && let Some(whose) = path.parent().and_then(|folder| self.by_folder.get(folder))
@@ -335,7 +339,7 @@ mod tests {
             put(&self.folder(END).join("mcp.json"), "{}");
             let mut count = 0;
             loop {
-                let next = tokio::time::timeout(Duration::from_secs(20), self.written.recv());
+                let next = tokio::time::timeout(Duration::from_mins(5), self.written.recv());
                 match next.await.expect("the watcher is deaf") {
                     Watched::Thread(END) => return count,
                     _ => count += 1,

@@ -10,6 +10,7 @@
 mod operator;
 mod outbox;
 mod pace;
+mod policy;
 mod reading;
 mod saver;
 mod slot;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{AdminServers, ConfigError, FileKind, Files, Revision, ThreadConfig};
+use crate::policy::HostPolicy;
 use crate::registry::Registry;
 use crate::store::{Store, StoreError};
 use crate::thread::ThreadId;
@@ -35,6 +37,8 @@ use crate::watch::{Watch, WatchError, Watched, Written};
 use operator::Operator;
 use outbox::Outbox;
 use slot::{Ask, Slot};
+
+pub use policy::{Policing, PolicyNews};
 
 /// The handle of the room. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -130,6 +134,8 @@ pub struct ReloadOptions {
     pub second_look: Duration,
     /// Which of the operator's servers threads are offered.
     pub admin: AdminServers,
+    /// The operator's policy, to be kept as its file says; `None` where it is no file's.
+    pub policy: Option<Policing>,
 }
 
 impl Default for ReloadOptions {
@@ -139,6 +145,7 @@ impl Default for ReloadOptions {
             watch_cap: 8192,
             second_look: Duration::from_millis(50),
             admin: AdminServers::None,
+            policy: None,
         }
     }
 }
@@ -166,6 +173,7 @@ impl Reload {
             runs,
             watch,
             operator: Operator::new(options.admin.clone()),
+            policy_trouble: Mutex::default(),
             options,
             outbox: Outbox::default(),
             threads: Mutex::default(),
@@ -203,17 +211,12 @@ impl Reload {
 
     /// Lets a thread go: its servers stop, its watch ends.
     pub async fn release(&self, thread: ThreadId) {
-        let done = {
-            let threads = self.shared.threads();
-            let Some(slot) = threads.slots.get(&thread) else {
-                return;
-            };
-            let (done, is_done) = oneshot::channel();
-            let _ = slot.asks.send(Ask::Release(done));
-            is_done
-        };
-        // An error means that the task ended, and with it the thread.
-        let _ = done.await;
+        self.shared.release(thread).await;
+    }
+
+    /// The policy's file was written by this process: it takes effect before this returns.
+    pub async fn heed_policy(&self) {
+        self.shared.look_at_policy().await;
     }
 
     /// Stops watching and drains what is under way. The registry keeps what it runs; it is shut down on its own.
@@ -231,6 +234,8 @@ impl Reload {
 trait Runs: Send + Sync + std::fmt::Debug {
     async fn apply(&self, thread: ThreadId, config: Arc<ThreadConfig>, revision: Revision);
     async fn unload(&self, thread: ThreadId);
+    /// The operator's policy was `before` and is another one now.
+    async fn judge_again(&self, before: Arc<HostPolicy>);
 }
 
 #[async_trait]
@@ -242,6 +247,10 @@ impl Runs for Registry {
     async fn unload(&self, thread: ThreadId) {
         Self::unload(self, thread).await;
     }
+
+    async fn judge_again(&self, before: Arc<HostPolicy>) {
+        Self::judge_again(self, before).await;
+    }
 }
 
 #[derive(Debug)]
@@ -250,6 +259,8 @@ struct Shared {
     runs: Arc<dyn Runs>,
     watch: Watch,
     operator: Operator,
+    /// What is wrong with the policy's file, as it was told. A plain lock: held for a look at it.
+    policy_trouble: Mutex<Option<String>>,
     options: ReloadOptions,
     outbox: Outbox,
     /// A plain lock: held for a look-up, and by a thread's task for its last look whether anybody asked meanwhile.
@@ -298,6 +309,20 @@ impl Shared {
         let task = thread::Thread::new(thread, Arc::clone(self), Arc::clone(&slot), asked);
         self.tasks.spawn(task.run());
         slot
+    }
+
+    async fn release(&self, thread: ThreadId) {
+        let done = {
+            let threads = self.threads();
+            let Some(slot) = threads.slots.get(&thread) else {
+                return;
+            };
+            let (done, is_done) = oneshot::channel();
+            let _ = slot.asks.send(Ask::Release(done));
+            is_done
+        };
+        // An error means that the task ended, and with it the thread.
+        let _ = done.await;
     }
 
     /// Hands what the watcher reports to the thread's task. That task is woken on this worker, so this hop costs next to

@@ -60,7 +60,7 @@ impl Operator {
 
     /// The first look, at start: a reading that fails is judged by the task, which looks twice.
     pub(super) fn open(&self, store: &Store, watch: &Watch) {
-        if self.offers == AdminServers::None {
+        if !self.offers_any() {
             return;
         }
         match self.read(store, watch).meaning() {
@@ -69,8 +69,22 @@ impl Operator {
         }
     }
 
+    /// Whether threads are offered anything at all.
+    pub(super) fn offers_any(&self) -> bool {
+        self.offers != AdminServers::None
+    }
+
     /// Watched first and read then: a write between the two is reported.
     fn read(&self, store: &Store, watch: &Watch) -> Reading {
+        if self.attend(store, watch) {
+            Reading::of_operator(store)
+        } else {
+            Reading::of_no_files()
+        }
+    }
+
+    /// Watches the folder; whether it is to be read.
+    pub(super) fn attend(&self, store: &Store, watch: &Watch) -> bool {
         if !watch.holds(Watched::Admin) {
             // A folder that went away is not made anew: the operator may be putting another in its place.
             if self
@@ -78,7 +92,7 @@ impl Operator {
                 .get()
                 .is_some_and(|folder| folder.symlink_metadata().is_err())
             {
-                return Reading::of_no_files();
+                return false;
             }
             match store.admin_folder() {
                 Ok(folder) => {
@@ -92,7 +106,7 @@ impl Operator {
                 }
             }
         }
-        Reading::of_operator(store)
+        true
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Offered>> {
@@ -185,7 +199,7 @@ impl Offered {
 impl Shared {
     /// Reads the operator's files again whenever they changed, until the room stops.
     pub(super) async fn oversee(self: Arc<Self>) {
-        if self.operator.offers == AdminServers::None {
+        if !self.operator.offers_any() && self.options.policy.is_none() {
             return;
         }
         let mut pace = Pace::default();
@@ -202,9 +216,27 @@ impl Shared {
             }
             tokio::select! {
                 () = self.stop.cancelled() => return,
-                () = self.look_at_operator() => {}
+                () = self.look_at_folder() => {}
             }
         }
+    }
+
+    async fn look_at_folder(self: &Arc<Self>) {
+        // The policy first: what it forbids is not offered for a moment before.
+        self.look_at_policy().await;
+        if self.operator.offers_any() {
+            self.look_at_operator().await;
+        }
+    }
+
+    /// Waits until the folder is written again; for a file that may be half of one.
+    pub(super) async fn wait_for_write(&self, deadline: Instant) {
+        let _ = timeout_at(deadline, self.operator.wake.notified()).await;
+    }
+
+    /// Watches the operator's folder; whether it is to be read.
+    pub(super) fn attend_operator(&self) -> bool {
+        self.operator.attend(&self.store, &self.watch)
     }
 
     async fn look_at_operator(self: &Arc<Self>) {

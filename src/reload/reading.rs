@@ -115,7 +115,9 @@ fn unreadable(error: &StoreError) -> Broken {
         StoreError::Io { path, .. }
         | StoreError::NotOrdinary(path)
         | StoreError::Busy(path)
-        | StoreError::Damaged { path, .. } => (path, BrokenWhy::Unreadable(error.to_string())),
+        | StoreError::Damaged { path, .. }
+        | StoreError::Sealed { path, .. }
+        | StoreError::Keys(path) => (path, BrokenWhy::Unreadable(error.to_string())),
     };
     let file = [FileKind::Local, FileKind::Remote]
         .into_iter()

@@ -24,7 +24,7 @@ const OTHER: ThreadId = ThreadId::Telegram {
     topic: None,
 };
 /// Longer than any test; what waits for it has failed.
-const NEVER: Duration = Duration::from_mins(1);
+const NEVER: Duration = Duration::from_mins(5);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Call {
@@ -59,6 +59,8 @@ impl Runs for Fake {
         self.calls
             .send_modify(|calls| calls.push(Call::Apply(thread, commands)));
     }
+
+    async fn judge_again(&self, _: Arc<crate::policy::HostPolicy>) {}
 
     async fn unload(&self, thread: ThreadId) {
         self.calls
@@ -336,8 +338,8 @@ async fn a_thousand_writes_are_a_handful_of_reloads_and_end_in_the_last() {
     for nth in 0..1000 {
         scene.put("mcp.json", &text(&format!("c{nth}")));
     }
-    // On a machine that is so slow that writes are no burst, each of them may count.
-    let slow = usize::try_from(begun.elapsed().as_millis() / 20).unwrap();
+    // On a machine that is so slow that writes are no burst, each of them may count: three in the shortest wait.
+    let slow = 3 * usize::try_from(begun.elapsed().as_millis() / 5).unwrap();
     scene.runs(&["c999"]).await;
     assert!(scene.applied() <= 12 + slow, "{} reloads", scene.applied());
 }

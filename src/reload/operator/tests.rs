@@ -17,7 +17,7 @@ const TWO: ThreadId = ThreadId::Telegram {
     topic: None,
 };
 /// Longer than any test; what waits for it has failed.
-const NEVER: Duration = Duration::from_mins(1);
+const NEVER: Duration = Duration::from_mins(5);
 
 type Applied = (ThreadId, Arc<ThreadConfig>, Revision);
 
@@ -33,6 +33,8 @@ impl Runs for Fake {
     }
 
     async fn unload(&self, _: ThreadId) {}
+
+    async fn judge_again(&self, _: Arc<crate::policy::HostPolicy>) {}
 }
 
 struct Scene {
