@@ -20,7 +20,9 @@ use super::text::masked_clip;
 use super::thread::Thread;
 use super::transport::{Limits, UNREADABLE, Verdict};
 use super::trouble::Mend;
-use super::{ServerState, Stage, result};
+use super::{Ruling, ServerKind, ServerState, Stage, result};
+use crate::config::Masker;
+use crate::policy::Tier;
 use crate::thread::ThreadId;
 
 /// A call to make.
@@ -36,6 +38,19 @@ pub struct CallRequest {
     pub arguments: Map<String, Value>,
     /// Where progress goes; what does not fit is dropped, the newest report counts.
     pub progress: Option<mpsc::Sender<Progress>>,
+    /// How long the call waited for its turn; its deadline counts from then.
+    pub waited: Duration,
+}
+
+/// What is known of a server before it is called.
+#[derive(Debug, Clone)]
+pub struct Footing {
+    /// A call has this long without progress.
+    pub timeout: Duration,
+    /// Knows its secrets.
+    pub masker: Masker,
+    /// How it is confined, where it runs here.
+    pub tier: Option<Tier>,
 }
 
 /// How far a call is.
@@ -60,6 +75,8 @@ pub struct CallOutcome {
     pub is_error: bool,
     /// From sending to the answer.
     pub took: Duration,
+    /// Characters that cannot be seen, which were taken out of the parts.
+    pub hidden: usize,
 }
 
 /// One part of a result.
@@ -125,6 +142,16 @@ pub enum CallError {
         server: String,
         /// The tool.
         tool: String,
+    },
+    /// The tool is switched off in the thread.
+    #[error("`{tool}` of `{server}` is off here")]
+    Off {
+        /// The server.
+        server: String,
+        /// The tool.
+        tool: String,
+        /// Why.
+        ruling: Ruling,
     },
     /// The server is not running and cannot be started for the call.
     #[error("`{server}` is not running: {reason}")]
@@ -194,17 +221,24 @@ pub(super) async fn call(thread: &Thread, request: CallRequest) -> Result<CallOu
         tool,
         arguments,
         progress,
+        waited,
         ..
     } = request;
     let Some(handle) = thread.handle(&server) else {
         return Err(CallError::NoServer(server));
     };
     handle.touch(Instant::now());
-    let mut known = own_name(thread, &server, &tool);
-    let mut connection = connected(thread, &handle, known.is_none().then_some(&tool)).await?;
-    if known.is_none() {
-        known = own_name(thread, &server, &tool);
-    }
+    let mut known = own_name(thread, &server, &tool)?;
+    let ready = usable(&handle).filter(|_| known.is_some());
+    let mut connection = if let Some(connection) = ready {
+        connection
+    } else {
+        let unknown = known.is_none().then_some(&tool);
+        let connection = connected(thread, &handle, unknown).await?;
+        // It may have come up with another definition of the tool.
+        known = own_name(thread, &server, &tool)?;
+        connection
+    };
     let Some(name) = known else {
         return Err(CallError::NoTool { server, tool });
     };
@@ -213,23 +247,34 @@ pub(super) async fn call(thread: &Thread, request: CallRequest) -> Result<CallOu
     let spare = (!connection.is_local).then(|| (params.clone(), progress.clone()));
     let mut asked = Instant::now();
     let limits = limits(thread, &connection);
-    let mut result = ask(&handle, &connection, (params, progress), asked, limits).await;
-    if let (Err(Unanswered::SessionLost), Some(call)) = (&result, &spare) {
-        drop(connection);
-        connection = connected(thread, &handle, None).await?;
-        asked = Instant::now();
-        result = ask(&handle, &connection, call.clone(), asked, limits).await;
-    }
-    for _ in 0..ROUNDS {
-        let (Ok(answer), Some((params, progress))) = (&result, &spare) else {
-            break;
+    let from = |asked: Instant| asked.checked_sub(waited).unwrap_or(asked);
+    let mut next = (params, progress);
+    let (mut has_come_back, mut rounds) = (false, 0);
+    // One place that asks: the future of each would be a part of this one, which is moved to its task as a whole.
+    let result = loop {
+        let result = ask(&handle, &connection, next, from(asked), limits).await;
+        let Some((params, progress)) = &spare else {
+            break result;
         };
-        let Some(again) = declined(answer, params.clone()) else {
-            break;
-        };
-        let call = (again, progress.clone());
-        result = ask(&handle, &connection, call, asked, limits).await;
-    }
+        match &result {
+            Err(Unanswered::SessionLost) if !has_come_back && rounds == 0 => {
+                has_come_back = true;
+                drop(connection);
+                connection = connected(thread, &handle, None).await?;
+                own_name(thread, &server, &tool)?;
+                asked = Instant::now();
+                next = (params.clone(), progress.clone());
+            }
+            Ok(answer @ ServerResult::InputRequiredResult(_)) if rounds < ROUNDS => {
+                let Some(again) = declined(answer, params.clone()) else {
+                    break result;
+                };
+                rounds += 1;
+                next = (again, progress.clone());
+            }
+            _ => break result,
+        }
+    };
     let answered = Instant::now();
     let took = answered.duration_since(asked);
     handle.touch(answered);
@@ -251,19 +296,47 @@ pub(super) async fn call(thread: &Thread, request: CallRequest) -> Result<CallOu
             structured: parts.structured,
             is_error: parts.is_error,
             took,
+            hidden: parts.hidden,
         }),
         Err(CallError::Ended(_)) if handle.is_let_go() => Err(CallError::Stopped { server }),
         Err(error) => Err(error),
     }
 }
 
-/// The tool's name at its server, from either of its names.
-fn own_name(thread: &Thread, server: &str, tool: &str) -> Option<String> {
+/// What is known of the server now.
+pub(super) fn footing(thread: &Thread, server: &str) -> Option<Footing> {
+    let handle = thread.handle(server)?;
+    let connection = handle.connection.load_full();
+    let is_local = thread
+        .glance()
+        .server(server)
+        .is_some_and(|view| matches!(view.kind, ServerKind::Local));
+    let timeout = connection
+        .as_ref()
+        .and_then(|connection| connection.timeout);
+    let masker = match &connection {
+        Some(connection) => connection.masker.load_full(),
+        None => handle.masker.load_full(),
+    };
+    Some(Footing {
+        timeout: timeout.unwrap_or(thread.context.options.call_timeout),
+        masker: Masker::clone(&masker),
+        tier: thread.context.outside.sandbox.tier.filter(|_| is_local),
+    })
+}
+
+/// The tool's name at its server, from either of its names; refused where it is off.
+fn own_name(thread: &Thread, server: &str, tool: &str) -> Result<Option<String>, CallError> {
     let snapshot = thread.glance();
-    snapshot
-        .server(server)?
-        .tool(tool)
-        .map(|tool| tool.name.clone())
+    let found = snapshot.server(server).and_then(|server| server.tool(tool));
+    match found {
+        Some(found) if found.ruling != Ruling::On => Err(CallError::Off {
+            server: server.to_owned(),
+            tool: found.name.clone(),
+            ruling: found.ruling,
+        }),
+        found => Ok(found.map(|found| found.name.clone())),
+    }
 }
 
 /// The server's connection; wakes it where it sleeps. Callers at the same time share one start.
@@ -279,6 +352,7 @@ async fn connected(
         server: handle.name.as_str().to_owned(),
         reason: reason.to_owned(),
     };
+    let _awaiting = handle.awaiting();
     let mut changed = thread.watch();
     // The start has a deadline of its own; this one only says that nobody waits for ever.
     let until =
@@ -388,15 +462,18 @@ async fn ask(
     let request = ClientRequest::CallToolRequest(CallToolRequest::new(params));
     let deadline = began + limits.timeout.min(limits.cap);
     let ended = || ended(handle, connection);
-    let mut sending = std::pin::pin!(
-        connection
-            .peer
-            .send_cancellable_request(request, PeerRequestOptions::no_options())
-    );
-    // It waits only where too much is waiting already, and needs a timer only then.
-    let sent = match futures::poll!(&mut sending) {
-        Poll::Ready(sent) => Ok(sent),
-        Poll::Pending => tokio::time::timeout_at(deadline, sending).await,
+    // In a block, so that a call that waits for its answer holds no room for its sending.
+    let sent = {
+        let mut sending = std::pin::pin!(
+            connection
+                .peer
+                .send_cancellable_request(request, PeerRequestOptions::no_options())
+        );
+        // It waits only where too much is waiting already, and needs a timer only then.
+        match futures::poll!(&mut sending) {
+            Poll::Ready(sent) => Ok(sent),
+            Poll::Pending => tokio::time::timeout_at(deadline, sending).await,
+        }
     };
     let mut request = match sent {
         Ok(Ok(request)) => request,

@@ -37,6 +37,8 @@ pub enum Stage {
     Transport,
     /// Whether it wants a login, and which.
     Auth,
+    /// Its package is installed.
+    Package,
     /// The command was found on the host.
     Command,
     /// The process started and did not end at once.
@@ -165,7 +167,8 @@ async fn tried(
     let passed = &mut |stage, seen: String| told.passed(stage, &seen);
     let opened = match server {
         Definition::Local(server) => {
-            local::open(context, thread, name.as_str(), server, logs, passed).await?
+            let quiet = &mut |_| {};
+            local::open(context, thread, (name, false), server, logs, passed, quiet).await?
         }
         Definition::Remote(server) => {
             remote::open_slowly(context, thread, name.as_str(), server, logs, passed).await?

@@ -1,7 +1,9 @@
 //! What every task of the room shares.
 
+use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
@@ -9,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::launch::{BaseEnvironment, Launcher};
-use super::{Keys, Notice, RegistryOptions, ToolCache};
+use super::local::{Homes, Sources};
+use super::places::Places;
+use super::{Notice, Outside, RegistryOptions};
 use crate::config::ServerName;
-use crate::net::Net;
 use crate::thread::ThreadId;
 
 /// A look at a folder takes microseconds; one at a mount that hangs keeps its thread for ever.
@@ -22,10 +25,7 @@ const LOOKS: usize = 16;
 pub(super) struct Context {
     pub(super) options: RegistryOptions,
     pub(super) environment: BaseEnvironment,
-    pub(super) cache: Arc<dyn ToolCache>,
-    /// The one HTTP client.
-    pub(super) net: Net,
-    pub(super) keys: Arc<dyn Keys>,
+    pub(super) outside: Outside,
     /// Never waits, so that a server's life does not hang on who listens; a task of the room passes on in order.
     pub(super) notices: mpsc::UnboundedSender<Notice>,
     /// Owns every task of the room.
@@ -38,6 +38,13 @@ pub(super) struct Context {
     pub(super) killed: Mutex<Vec<(ThreadId, ServerName)>>,
     /// How many looks at the file system may hang at once.
     pub(super) looks: Arc<Semaphore>,
+    /// One installation of packages at a time in a thread. A std lock: held for a map operation.
+    installs: Mutex<HashMap<ThreadId, Arc<tokio::sync::Mutex<()>>>>,
+    sources: OnceLock<Sources>,
+    /// The local servers that run, by the home that they work in.
+    pub(super) homes: Homes,
+    /// How many local servers run at once.
+    pub(super) places: Places,
     /// A std lock: starting a launcher does not wait for it.
     launcher: Mutex<Option<Arc<Launcher>>>,
 }
@@ -45,21 +52,23 @@ pub(super) struct Context {
 impl Context {
     pub(super) fn new(
         options: RegistryOptions,
-        (cache, net, keys): (Arc<dyn ToolCache>, Net, Arc<dyn Keys>),
+        outside: Outside,
         notices: mpsc::UnboundedSender<Notice>,
     ) -> Self {
         Self {
             options,
             environment: BaseEnvironment::of_this_process(),
-            cache,
-            net,
-            keys,
+            outside,
             notices,
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
             hurry: CancellationToken::new(),
             killed: Mutex::default(),
             looks: Arc::new(Semaphore::new(LOOKS)),
+            installs: Mutex::default(),
+            sources: OnceLock::new(),
+            homes: Homes::default(),
+            places: Places::default(),
             launcher: Mutex::default(),
         }
     }
@@ -78,6 +87,26 @@ impl Context {
         let launcher = Launcher::start(&self.options.launcher)?;
         *current = Some(launcher.clone());
         Ok(launcher)
+    }
+
+    /// Held while a thread's packages are installed.
+    pub(super) fn install_lock(&self, thread: ThreadId) -> Arc<tokio::sync::Mutex<()>> {
+        let mut installs = self.installs.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody holds are made anew.
+        installs.retain(|_, lock| Arc::strong_count(lock) > 1);
+        installs.entry(thread).or_default().clone()
+    }
+
+    /// Where packages come from. Reads a few small files, once.
+    pub(super) fn sources(&self) -> &Sources {
+        self.sources.get_or_init(Sources::of_this_host)
+    }
+
+    /// The folder that everything is kept in.
+    pub(super) fn data(&self) -> PathBuf {
+        let homes = self.options.homes.canonicalize();
+        let homes = homes.unwrap_or_else(|_| self.options.homes.clone());
+        homes.parent().map_or(homes.clone(), PathBuf::from)
     }
 
     /// Ends the launcher and with it whatever is left.

@@ -1,6 +1,6 @@
 //! What is shared of one server: between its task, the thread's table, and the calls that go straight to its connection.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
+use super::ServerView;
 use super::connection::Connection;
 use super::logs::Logs;
 use super::stats::Meter;
@@ -41,9 +42,22 @@ pub(super) struct Handle {
     /// Counts definitions; changed only under the table's lock.
     edition: AtomicU64,
     orders: Mutex<Option<mpsc::UnboundedSender<Order>>>,
+    /// Another server needs its place.
+    sleepy: AtomicBool,
     born: Instant,
     /// Milliseconds from `born` to the last use.
     used: AtomicU64,
+    /// Calls that wait for a connection.
+    awaited: AtomicUsize,
+}
+
+/// Somebody waits for the server's connection until this is dropped.
+pub(super) struct Awaiting<'a>(&'a Handle);
+
+impl Drop for Awaiting<'_> {
+    fn drop(&mut self) {
+        self.0.awaited.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// What a server's task is told.
@@ -51,10 +65,10 @@ pub(super) struct Handle {
 pub(super) enum Order {
     /// Somebody wants to call it.
     Wake,
-    /// It has another definition from now on. In a box, since a channel has room for many orders from the start.
-    Redefine(Box<Definition>, Edition),
+    /// It has another definition from now on.
+    Redefine(Arc<Definition>, Edition),
     /// Start it anew; answered when it has settled.
-    Restart(oneshot::Sender<()>),
+    Restart(oneshot::Sender<Option<ServerView>>),
     /// End.
     Stop,
 }
@@ -71,8 +85,10 @@ impl Handle {
             task: AtomicU64::new(0),
             edition: AtomicU64::new(0),
             orders: Mutex::default(),
+            sleepy: AtomicBool::new(false),
             born: Instant::now(),
             used: AtomicU64::new(0),
+            awaited: AtomicUsize::new(0),
         })
     }
 
@@ -105,7 +121,7 @@ impl Handle {
     pub(super) fn redefine(&self, definition: &Definition) -> bool {
         self.masker.store(Arc::new(masker(definition)));
         let edition = Edition(self.edition.fetch_add(1, Ordering::AcqRel) + 1);
-        self.order(Order::Redefine(Box::new(definition.clone()), edition))
+        self.order(Order::Redefine(Arc::new(definition.clone()), edition))
     }
 
     /// Ends the task and hides the connection from new calls.
@@ -129,10 +145,33 @@ impl Handle {
             .is_some_and(|orders| orders.send(order).is_ok())
     }
 
+    /// Has it go to sleep, where nobody uses it.
+    pub(super) fn ask_to_sleep(&self) {
+        self.sleepy.store(true, Ordering::Release);
+        // It looks up at any order, and this one asks for nothing.
+        self.order(Order::Wake);
+    }
+
+    /// Whether it was asked to; once.
+    pub(super) fn is_sleepy(&self) -> bool {
+        self.sleepy.swap(false, Ordering::AcqRel)
+    }
+
     pub(super) fn touch(&self, now: Instant) {
         let now = now.saturating_duration_since(self.born).as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         self.used.store(now, Ordering::Relaxed);
+    }
+
+    /// Keeps the server from falling asleep before whoever woke it had a look at it.
+    pub(super) fn awaiting(&self) -> Awaiting<'_> {
+        self.awaited.fetch_add(1, Ordering::AcqRel);
+        Awaiting(self)
+    }
+
+    /// Whether a call waits for a connection.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Acquire) > 0
     }
 
     /// How long nobody has used it.

@@ -1,4 +1,4 @@
-//! What remote servers need that does not stand in the files: agreement, secrets, tokens. The store and the oauth room, seen
+//! What servers need that does not stand in the files: agreement, secrets, tokens. The store and the oauth room, seen
 //! from here.
 
 use async_trait::async_trait;
@@ -17,6 +17,9 @@ pub trait Keys: Send + Sync + std::fmt::Debug {
     /// The value of a secret of the thread, to be sent to `url`; `None` where there is none, or it was given for another
     /// place.
     async fn secret(&self, thread: ThreadId, name: &SecretName, url: &Url) -> Option<Secret>;
+    /// The value of a secret of the thread for a server that runs here; `None` where there is none, or it was given for a
+    /// remote one.
+    async fn local_secret(&self, thread: ThreadId, name: &SecretName) -> Option<Secret>;
     /// An access token to send, renewed first where it is about to end. Asked before each request, so it is cheap while
     /// the token is fresh.
     async fn token(
@@ -57,6 +60,10 @@ impl Keys for NoKeys {
     }
 
     async fn secret(&self, _: ThreadId, _: &SecretName, _: &Url) -> Option<Secret> {
+        None
+    }
+
+    async fn local_secret(&self, _: ThreadId, _: &SecretName) -> Option<Secret> {
         None
     }
 

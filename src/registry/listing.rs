@@ -6,25 +6,40 @@ use std::sync::Arc;
 use rmcp::RoleClient;
 use rmcp::model::{ClientRequest, ListToolsRequest, PaginatedRequestParams, ServerResult};
 use rmcp::service::{Peer, ServiceError};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::hidden::{hides_in_names, strip, strip_strings, without_hidden, written_out};
 use super::names::unique_name;
 use super::result::mask_strings;
-use super::text::{clip, one_line};
-use super::{Refused, Schema, Tool};
+use super::text::{clip_bytes, one_line};
+use super::tool::{definition, tail};
+use super::{Refused, Ruling, Schema, Tool};
 use crate::config::Masker;
+use crate::policy::Pin;
 
 /// Tools of one server that are taken, and pages that are asked for.
-const TOOLS: usize = 512;
+const TOOLS: usize = 128;
 const PAGES: usize = 64;
 /// Reasons that are kept.
 const REFUSALS: usize = 64;
 const NAME_CHARS: usize = 128;
 const TITLE_CHARS: usize = 200;
-const DESCRIPTION_CHARS: usize = 4096;
+const DESCRIPTION_BYTES: usize = 2 * 1024;
 /// Bytes of one tool's schema, and of all schemas of a server.
-const SCHEMA_BYTES: usize = 128 * 1024;
+const SCHEMA_BYTES: usize = 32 * 1024;
 const SCHEMAS_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of what is kept of a definition for people alone, beside what is kept anyway.
+const TAIL_BYTES: usize = 8 * 1024;
+const WRITTEN_OUT_BYTES: usize = 16 * 1024;
+/// The annotations that are pinned: those that the protocol knows. Others come and go with the library that reads them.
+const ANNOTATIONS: [&str; 5] = [
+    "title",
+    "readOnlyHint",
+    "destructiveHint",
+    "idempotentHint",
+    "openWorldHint",
+];
 
 /// A server's tools, good and refused.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -86,11 +101,15 @@ impl Listing {
         json!({
             "tools": self.tools.iter().map(|tool| {
                 let mut annotations = Map::new();
-                if let Some(hint) = tool.read_only {
-                    annotations.insert("readOnlyHint".to_owned(), hint.into());
-                }
-                if let Some(hint) = tool.destructive {
-                    annotations.insert("destructiveHint".to_owned(), hint.into());
+                let hints = [
+                    ("readOnlyHint", tool.read_only),
+                    ("destructiveHint", tool.destructive),
+                    ("openWorldHint", tool.open_world),
+                ];
+                for (name, hint) in hints {
+                    if let Some(hint) = hint {
+                        annotations.insert(name.to_owned(), hint.into());
+                    }
                 }
                 json!({
                     "name": tool.name,
@@ -98,6 +117,10 @@ impl Listing {
                     "description": tool.description,
                     "inputSchema": tool.input_schema.to_map(),
                     "annotations": annotations,
+                    "pin": tool.pin,
+                    "hidden": tool.hidden,
+                    "tail": tool.tail,
+                    "writtenOut": tool.written_out,
                 })
             }).collect::<Vec<_>>(),
             "refused": self.refused.iter().map(|refused| {
@@ -106,11 +129,12 @@ impl Listing {
         })
     }
 
-    /// From the cache; judged again, since bounds may have changed and files can be edited.
+    /// From the cache; judged again, since bounds may have changed and files can be edited. The pins are those of what the
+    /// server sent, which the cache does not hold.
     pub(super) fn from_json(server: &str, masker: &Masker, value: &Value) -> Option<Self> {
         let mut judge = Judge::new(server, masker);
         for tool in value.get("tools")?.as_array()? {
-            judge.tool(tool);
+            judge.tool(tool, Some(Kept::read(tool)?));
         }
         for refused in value.get("refused").and_then(Value::as_array)? {
             judge.refuse(
@@ -119,6 +143,22 @@ impl Listing {
             );
         }
         Some(judge.done())
+    }
+}
+
+/// What the cache holds of a tool that cannot be told from the rest any more.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    pin: Pin,
+    hidden: usize,
+    tail: Box<str>,
+    written_out: Option<Box<str>>,
+}
+
+impl Kept {
+    fn read(tool: &Value) -> Option<Self> {
+        Self::deserialize(tool).ok()
     }
 }
 
@@ -154,15 +194,8 @@ impl<'a> Judge<'a> {
                 if !self.has_room() {
                     break;
                 }
-                let annotations = tool.annotations.unwrap_or_default();
-                let title = tool.title.or(annotations.title).unwrap_or_default();
-                self.add(
-                    &tool.name,
-                    &title,
-                    tool.description.as_deref().unwrap_or_default(),
-                    &tool.input_schema,
-                    (annotations.read_only_hint, annotations.destructive_hint),
-                );
+                let raw = serde_json::to_value(tool);
+                self.tool(&raw.map_err(|_| ServiceError::UnexpectedResponse)?, None);
             }
             return Ok(page.next_cursor.filter(|cursor| !cursor.is_empty()));
         }
@@ -177,7 +210,7 @@ impl<'a> Judge<'a> {
             if !self.has_room() {
                 break;
             }
-            self.tool(tool);
+            self.tool(tool, None);
         }
         Ok(match raw.get("nextCursor") {
             Some(Value::String(cursor)) if !cursor.is_empty() => Some(cursor.clone()),
@@ -186,7 +219,7 @@ impl<'a> Judge<'a> {
         })
     }
 
-    fn tool(&mut self, raw: &Value) {
+    fn tool(&mut self, raw: &Value, kept: Option<Kept>) {
         let Some(tool) = raw.as_object() else {
             return self.refuse("", "it is not an object");
         };
@@ -196,10 +229,50 @@ impl<'a> Judge<'a> {
             None => return self.refuse("", "it has no name"),
         };
         let schema = match tool.get("inputSchema") {
-            Some(Value::Object(schema)) => schema.clone(),
+            Some(schema @ Value::Object(_)) => schema,
             Some(Value::Null) | None => return self.refuse(name, "inputSchema is missing"),
             Some(_) => return self.refuse(name, "inputSchema is not an object"),
         };
+        match self.problem(name, schema) {
+            Some(reason) => self.refuse(name, reason),
+            None => self.add(name, tool, schema, kept),
+        }
+    }
+
+    /// Why a tool of this name and schema is not taken. What is taken is counted.
+    fn problem(&mut self, name: &str, schema: &Value) -> Option<&'static str> {
+        let bytes = serde_json::to_vec(schema).map_or(usize::MAX, |text| text.len());
+        let kind = schema.get("type").and_then(Value::as_str);
+        let problem = if name.is_empty() {
+            "its name is empty"
+        } else if name.chars().nth(NAME_CHARS).is_some() {
+            "its name is longer than 128 characters"
+        } else if name.chars().any(char::is_control) {
+            "its name has control characters"
+        } else if without_hidden(name).1 > 0 {
+            "its name has characters that cannot be seen"
+        } else if self.masker.mask_known(name) != name {
+            // It would have to be shown as it is, for it is called by it.
+            "its name holds a secret of the server"
+        } else if bytes > SCHEMA_BYTES {
+            "inputSchema is larger than 32 KiB"
+        } else if self.schema_bytes + bytes > SCHEMAS_BYTES {
+            "the schemas of this server are larger than 2 MiB together"
+        } else if kind.is_some_and(|kind| kind != "object") {
+            "inputSchema does not describe an object"
+        } else if hides_in_names(schema) {
+            // An argument is sent by its name: it cannot be cleaned.
+            "an argument's name has characters that cannot be seen"
+        } else if !self.names.insert(name.to_owned()) {
+            "there is another tool of this name"
+        } else {
+            self.schema_bytes += bytes;
+            return None;
+        };
+        Some(problem)
+    }
+
+    fn add(&mut self, name: &str, tool: &Map<String, Value>, schema: &Value, kept: Option<Kept>) {
         // What is only for show or a hint is left out where it makes no sense; the tool still works.
         let text = |object: Option<&Map<String, Value>>, key: &str| {
             object
@@ -209,77 +282,77 @@ impl<'a> Judge<'a> {
         };
         let annotations = tool.get("annotations").and_then(Value::as_object);
         let hint = |key: &str| annotations.and_then(|hints| hints.get(key)?.as_bool());
-        let title = text(Some(tool), "title")
-            .or_else(|| text(annotations, "title"))
-            .unwrap_or_default();
-        self.add(
-            name,
-            &title,
-            &text(Some(tool), "description").unwrap_or_default(),
-            &schema,
-            (hint("readOnlyHint"), hint("destructiveHint")),
-        );
+        let title = text(Some(tool), "title").or_else(|| text(annotations, "title"));
+        let description = text(Some(tool), "description");
+        let (mut title, mut description) =
+            (title.unwrap_or_default(), description.unwrap_or_default());
+        let mut clean = schema.clone();
+        let mut hidden = strip_strings(&mut clean);
+        let written = kept.is_none().then(|| (title.clone(), description.clone()));
+        hidden += strip(&mut title) + strip(&mut description);
+        let kept = kept.unwrap_or_else(|| Kept {
+            pin: pin(name, tool),
+            hidden,
+            tail: self.tail(tool, annotations).into(),
+            written_out: written
+                .filter(|_| hidden > 0)
+                .map(|(title, description)| self.written_out(&title, &description, schema).into()),
+        });
+        self.tools.push(Tool {
+            name: name.to_owned(),
+            unique_name: unique_name(self.server, name),
+            title: one_line(&self.masker.mask_known(&title), TITLE_CHARS),
+            description: clip_bytes(&self.masker.mask_known(&description), DESCRIPTION_BYTES),
+            input_schema: self.schema(clean),
+            read_only: hint("readOnlyHint"),
+            destructive: hint("destructiveHint"),
+            open_world: hint("openWorldHint"),
+            pin: kept.pin,
+            hidden: kept.hidden,
+            ruling: Ruling::On,
+            tail: kept.tail,
+            written_out: kept.written_out,
+        });
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        title: &str,
-        description: &str,
-        input_schema: &Map<String, Value>,
-        (read_only, destructive): (Option<bool>, Option<bool>),
-    ) {
-        let bytes = serde_json::to_vec(input_schema).map_or(usize::MAX, |text| text.len());
-        let reason = if name.is_empty() {
-            "its name is empty"
-        } else if name.chars().nth(NAME_CHARS).is_some() {
-            "its name is longer than 128 characters"
-        } else if name.chars().any(char::is_control) {
-            "its name has control characters"
-        } else if self.masker.mask_known(name) != name {
-            // It would have to be shown as it is, for it is called by it.
-            "its name holds a secret of the server"
-        } else if bytes > SCHEMA_BYTES {
-            "inputSchema is larger than 128 KiB"
-        } else if self.schema_bytes + bytes > SCHEMAS_BYTES {
-            "the schemas of this server are larger than 2 MiB together"
-        } else if input_schema
-            .get("type")
-            .is_some_and(|kind| kind.as_str().is_some_and(|kind| kind != "object"))
-        {
-            "inputSchema does not describe an object"
-        } else if !self.names.insert(name.to_owned()) {
-            "there is another tool of this name"
-        } else {
-            self.schema_bytes += bytes;
-            self.tools.push(Tool {
-                name: name.to_owned(),
-                unique_name: unique_name(self.server, name),
-                title: one_line(&self.masker.mask_known(title), TITLE_CHARS),
-                description: clip(&self.masker.mask_known(description), DESCRIPTION_CHARS),
-                input_schema: self.schema(input_schema),
-                read_only,
-                destructive,
-            });
-            return;
-        };
-        self.refuse(name, reason);
-    }
-
-    fn schema(&self, schema: &Map<String, Value>) -> Schema {
-        if self.masker.knows_none() {
-            return Schema::new(schema);
+    fn schema(&self, mut schema: Value) -> Schema {
+        if !self.masker.knows_none() {
+            mask_strings(self.masker, &mut schema);
         }
-        let mut masked = Value::Object(schema.clone());
-        mask_strings(self.masker, &mut masked);
-        Schema::new(masked.as_object().unwrap_or(schema))
+        Schema::new(schema.as_object().unwrap_or(&Map::new()))
+    }
+
+    /// What a definition has beside texts and arguments, for people. What is too long is named by its hash, so that a
+    /// change of it is seen.
+    fn tail(&self, tool: &Map<String, Value>, annotations: Option<&Map<String, Value>>) -> String {
+        let output = given(tool, "outputSchema");
+        let annotations = annotations.map(known_annotations);
+        let annotations =
+            annotations.filter(|known| known.as_object().is_some_and(|known| !known.is_empty()));
+        let whole = tail(output, annotations.as_ref());
+        let text = if whole.len() <= TAIL_BYTES {
+            whole
+        } else {
+            let output =
+                output.map(|output| format!("something long (SHA-256 {})", Pin::of(output)));
+            tail(output.map(Value::from).as_ref(), None)
+        };
+        written_out(&self.masker.mask_known(&text))
+    }
+
+    fn written_out(&self, title: &str, description: &str, schema: &Value) -> String {
+        let text = definition(title, description, schema, "");
+        clip_bytes(
+            &self.masker.mask_known(&written_out(&text)),
+            WRITTEN_OUT_BYTES,
+        )
     }
 
     fn has_room(&mut self) -> bool {
         if self.tools.len() >= TOOLS && !self.full {
             self.full = true;
             self.refused.truncate(REFUSALS - 1);
-            self.refuse("", "only the first 512 tools are taken");
+            self.refuse("", "only the first 128 tools are taken");
         }
         !self.full
     }
@@ -299,6 +372,41 @@ impl<'a> Judge<'a> {
             refused: self.refused.into(),
         }
     }
+}
+
+/// The pin of a tool as it came: the same whichever way it was read, so of what both ways know alone.
+fn pin(name: &str, tool: &Map<String, Value>) -> Pin {
+    let mut pinned = Map::new();
+    pinned.insert("name".to_owned(), name.into());
+    for key in ["title", "description", "inputSchema", "outputSchema"] {
+        if let Some(value) = given(tool, key) {
+            pinned.insert(key.to_owned(), value.clone());
+        }
+    }
+    match tool.get("annotations") {
+        Some(Value::Object(annotations)) => {
+            pinned.insert("annotations".to_owned(), known_annotations(annotations));
+        }
+        None | Some(Value::Null) => {
+            pinned.insert("annotations".to_owned(), json!({}));
+        }
+        Some(other) => {
+            pinned.insert("annotations".to_owned(), other.clone());
+        }
+    }
+    Pin::of(&Value::Object(pinned))
+}
+
+fn given<'a>(tool: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    tool.get(key).filter(|value| !value.is_null())
+}
+
+fn known_annotations(annotations: &Map<String, Value>) -> Value {
+    let known = ANNOTATIONS.iter().filter_map(|key| {
+        let value = given(annotations, key)?;
+        Some(((*key).to_owned(), value.clone()))
+    });
+    Value::Object(known.collect())
 }
 
 #[cfg(test)]
@@ -378,19 +486,145 @@ mod tests {
         assert_eq!(next, None);
     }
 
+    fn listed(tool: &Value) -> Tool {
+        let masker = Masker::default();
+        let mut judge = Judge::new("s", &masker);
+        judge
+            .page(serde_json::from_value(json!({"tools": [tool]})).unwrap())
+            .unwrap();
+        let listing = judge.done();
+        assert_eq!(listing.tools.len(), 1, "{:?}", listing.refused);
+        listing.tools[0].clone()
+    }
+
     #[test]
-    fn too_many_and_too_large_are_refused_with_a_reason() {
+    fn d12_a_pin_is_of_everything_that_a_tool_says_and_of_nothing_else() {
+        let tool = json!({"name": "a", "title": "T", "description": "D",
+            "inputSchema": {"type": "object", "properties": {"x": {"type": "string"}, "y": {}}},
+            "outputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}});
+        let pin = listed(&tool).pin;
+        let same = [
+            r#"{"annotations": {"readOnlyHint": true}, "outputSchema": {"type": "object"}, "description": "D", "title": "T",
+                "inputSchema": {"properties": {"y": {}, "x": {"type": "string"}}, "type": "object"}, "name": "a"}"#,
+        ];
+        for text in same {
+            assert_eq!(listed(&serde_json::from_str(text).unwrap()).pin, pin);
+        }
+        // A page that is gone through tool by tool pins the same.
+        let masker = Masker::default();
+        let mut judge = Judge::new("s", &masker);
+        let page = json!({"tools": [{"name": "bad"}, tool]});
+        judge.page(serde_json::from_value(page).unwrap()).unwrap();
+        assert_eq!(judge.done().tools[0].pin, pin);
+        for (field, value) in [
+            ("name", json!("b")),
+            ("title", json!("t")),
+            ("title", Value::Null),
+            ("description", json!("D\u{200b}")),
+            (
+                "inputSchema",
+                json!({"type": "object", "properties": {"x": {"type": "number"}, "y": {}}}),
+            ),
+            ("outputSchema", json!({"type": "object", "title": ""})),
+            ("outputSchema", Value::Null),
+            ("annotations", json!({"readOnlyHint": false})),
+            (
+                "annotations",
+                json!({"readOnlyHint": true, "openWorldHint": true}),
+            ),
+        ] {
+            let mut other = tool.clone();
+            other[field] = value;
+            assert_ne!(listed(&other).pin, pin, "{field} is not pinned");
+        }
+    }
+
+    #[test]
+    fn d12_what_people_compare_shows_all_of_a_definition() {
+        let definition = listed(
+            &json!({"name": "a", "title": "T", "description": "D\u{202e}\nE",
+            "inputSchema": {"type": "object", "title": "I"}, "outputSchema": {"title": "O"},
+            "annotations": {"destructiveHint": true}}),
+        )
+        .definition();
+        for part in [
+            "title: T",
+            "D\\u{202e}\nE",
+            "\"I\"",
+            "\"O\"",
+            "destructiveHint",
+        ] {
+            assert!(
+                definition.contains(part),
+                "{part} is missing in {definition}"
+            );
+        }
+    }
+
+    #[test]
+    fn d13_hidden_text_is_taken_out_of_what_a_tool_says_and_told() {
+        let evil = "a\u{200b}b\u{202e}\u{e0041}\u{1b}[31m";
+        let tool = listed(&json!({"name": "a", "title": evil, "description": evil,
+            "inputSchema": {"type": "object", "properties": {"x": {"description": evil, "enum": [evil]}}}}));
+        assert_eq!(tool.hidden, 4 * 4);
+        assert_eq!(
+            (tool.title.as_str(), tool.description.as_str()),
+            ("ab", "ab")
+        );
+        let property = &tool.input_schema.to_map()["properties"]["x"];
+        assert_eq!(*property, json!({"description": "ab", "enum": ["ab"]}));
+        // Also after it slept in the cache.
+        let listing = Listing {
+            tools: vec![tool].into(),
+            refused: Arc::default(),
+        };
+        let kept = Listing::from_json("s", &Masker::default(), &listing.to_json());
+        assert_eq!(kept, Some(listing));
+    }
+
+    #[test]
+    fn d14_names_that_cannot_be_told_apart_are_refused() {
+        let named = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
+        let argument = json!({"name": "x", "inputSchema": {"type": "object", "properties": {"a\u{200b}": {}}}});
+        for (bad, reason) in [
+            (named("good"), "there is another tool of this name"),
+            (
+                named("good\u{200b}"),
+                "its name has characters that cannot be seen",
+            ),
+            (
+                named("go\u{202e}od"),
+                "its name has characters that cannot be seen",
+            ),
+            (named("good\n"), "its name has control characters"),
+            (
+                argument,
+                "an argument's name has characters that cannot be seen",
+            ),
+        ] {
+            let (tools, refused, _) = judged(json!({"tools": [named("good"), bad]}));
+            assert_eq!(tools, ["good"]);
+            assert_eq!(refused[0].1, reason);
+        }
+    }
+
+    #[test]
+    fn d13_d18_too_many_and_too_large_are_refused_with_a_reason() {
+        let long = "é".repeat(DESCRIPTION_BYTES);
+        let tool = listed(&json!({"name": "l", "description": long, "inputSchema": {}}));
+        assert!(tool.description.len() <= 2048 && tool.description.ends_with('…'));
+
         let many: Vec<_> = (0..TOOLS + 9)
             .map(|n| json!({"name": format!("t{n}"), "inputSchema": {}}))
             .collect();
         let (tools, refused, _) = judged(json!({"tools": many}));
         assert_eq!(tools.len(), TOOLS);
-        assert_eq!(refused[0].1, "only the first 512 tools are taken");
+        assert_eq!(refused[0].1, "only the first 128 tools are taken");
 
         let large = json!({"name": "l", "inputSchema": {"description": "x".repeat(SCHEMA_BYTES)}});
         assert_eq!(
             judged(json!({"tools": [large]})).1[0].1,
-            "inputSchema is larger than 128 KiB"
+            "inputSchema is larger than 32 KiB"
         );
     }
 
@@ -399,8 +633,8 @@ mod tests {
         let masker = Masker::default();
         let mut judge = Judge::new("s", &masker);
         judge.tool(&json!({"name": "a b", "title": "T", "description": "D", "inputSchema": {"type": "object"},
-            "annotations": {"readOnlyHint": true, "destructiveHint": false}}));
-        judge.tool(&json!({"name": "bad"}));
+            "annotations": {"readOnlyHint": true, "destructiveHint": false}}), None);
+        judge.tool(&json!({"name": "bad"}), None);
         let listing = judge.done();
         assert_eq!(
             Listing::from_json("s", &masker, &listing.to_json()),
@@ -422,7 +656,7 @@ mod tests {
             json!({"name": secret, "inputSchema": {}}),
             json!({"name": format!("bad {secret}")}),
         ] {
-            judge.tool(&tool);
+            judge.tool(&tool, None);
         }
         let listing = judge.done();
         let shown = format!("{listing:?} {}", listing.to_json());

@@ -4,20 +4,25 @@
 //! readers take an immutable [`Snapshot`] and let go. Calls go from the caller straight to the server's connection. Only
 //! this room names rmcp, and only its `launch` starts processes.
 
+mod allowed;
 mod call;
 mod check;
 mod connection;
 mod context;
 mod declined;
 mod handle;
+mod hidden;
 mod keys;
 pub mod launch;
 mod listing;
 mod local;
 mod logs;
 mod names;
+mod network;
+mod places;
 mod remote;
 mod result;
+mod rules;
 mod server;
 mod snapshot;
 mod stats;
@@ -35,21 +40,28 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::{Audit, NoAudit};
 use crate::config::{
-    Definition, RemoteAuth, RemoteTransport, Revision, ServerName, ThreadConfig, definition_key,
+    Definition, RemoteAuth, RemoteTransport, Revision, ServerName, StdioServer, ThreadConfig,
+    definition_key,
 };
 use crate::net::Net;
+use crate::policy::{Denied, HostPolicy, Rules, Ways};
+use crate::sandbox::Sandbox;
 use crate::thread::ThreadId;
 
 use context::Context;
 use handle::Order;
 use listing::Listing;
-use thread::Thread;
+use thread::{Cached, Thread};
 
-pub use call::{CallError, CallOutcome, CallRequest, Content, Progress};
+pub use call::{CallError, CallOutcome, CallRequest, Content, Footing, Progress};
 pub use check::{Broken, Stage, StageResult, Staged};
 pub use keys::{Keys, NoKeys, NoToken};
+pub use local::Pinned;
+pub use network::{NetworkBook, WaysOut};
 pub use remote::RemoteOptions;
+pub use rules::{NoRules, Ruling, ToolRules};
 pub use snapshot::{Health, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats};
 pub use tool::{Schema, Tool};
 
@@ -99,6 +111,9 @@ pub struct RegistryOptions {
     pub remote: RemoteOptions,
     /// A server that was ready for this long starts counting crashes anew.
     pub good_after: Duration,
+    /// What `npx` and `uvx` run is installed once, pinned to a version, and started from there; else they are run as they
+    /// stand.
+    pub packages: bool,
 }
 
 impl RegistryOptions {
@@ -115,6 +130,7 @@ impl RegistryOptions {
             health_every: Duration::from_mins(1),
             remote: RemoteOptions::default(),
             good_after: Duration::from_mins(5),
+            packages: true,
         }
     }
 }
@@ -131,6 +147,43 @@ pub trait ToolCache: Send + Sync + std::fmt::Debug {
     ) -> Option<serde_json::Value>;
     /// Keeps them; `None` forgets.
     fn put(&self, thread: ThreadId, server: &ServerName, tools: Option<(&str, &serde_json::Value)>);
+}
+
+/// The other rooms, as the registry sees them. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Outside {
+    /// Where tool lists are kept.
+    pub cache: Arc<dyn ToolCache>,
+    /// The one HTTP client.
+    pub net: Net,
+    /// Agreements, secrets and tokens.
+    pub keys: Arc<dyn Keys>,
+    /// Which tools may be used.
+    pub rules: Arc<dyn ToolRules>,
+    /// What happens is written down here.
+    pub audit: Arc<dyn Audit>,
+    /// What the operator decided.
+    pub policy: Rules,
+    /// How local servers are confined.
+    pub sandbox: Sandbox,
+    /// What of the network they can be granted; `None` where that is nothing.
+    pub ways_out: Option<WaysOut>,
+}
+
+impl Outside {
+    /// Without confinement, rules and audit: for one room's tests and for the benches, which measure other things.
+    pub fn bare(cache: Arc<dyn ToolCache>, net: Net, keys: Arc<dyn Keys>) -> Self {
+        Self {
+            cache,
+            net,
+            keys,
+            rules: Arc::new(NoRules),
+            audit: Arc::new(NoAudit),
+            policy: Rules::new(HostPolicy::open()),
+            sandbox: Sandbox::off(),
+            ways_out: None,
+        }
+    }
 }
 
 /// A remote server that nobody has connected yet, to be tried.
@@ -211,15 +264,10 @@ pub struct NoServer(pub String);
 
 impl Registry {
     /// Starts the room; no process yet. Notices come through the receiver.
-    pub fn start(
-        options: RegistryOptions,
-        cache: Arc<dyn ToolCache>,
-        net: Net,
-        keys: Arc<dyn Keys>,
-    ) -> (Self, mpsc::Receiver<Notice>) {
+    pub fn start(options: RegistryOptions, outside: Outside) -> (Self, mpsc::Receiver<Notice>) {
         let (notices, mut told) = mpsc::unbounded_channel();
         let (sender, receiver) = mpsc::channel(NOTICES);
-        let context = Arc::new(Context::new(options, (cache, net, keys), notices));
+        let context = Arc::new(Context::new(options, outside, notices));
         // Ends with the room: the tasks' end of the channel goes with the context.
         tokio::spawn(async move {
             while let Some(notice) = told.recv().await {
@@ -258,6 +306,27 @@ impl Registry {
         loaded.apply(&config, revision, cached);
     }
 
+    /// Something was decided of a server's tools: says in a new snapshot what holds now.
+    pub async fn rule_again(&self, thread: ThreadId, server: &ServerName) {
+        if let Some(thread) = self.thread(thread) {
+            thread.rule_again(server).await;
+        }
+    }
+
+    /// The same for everything that is loaded: the operator changed which tools look risky.
+    async fn rule_all_again(&self) {
+        let threads: Vec<Arc<Thread>> = {
+            let threads = self.room.threads.read();
+            let threads = threads.unwrap_or_else(PoisonError::into_inner);
+            threads.values().cloned().collect()
+        };
+        for thread in threads {
+            for server in &thread.snapshot().servers {
+                thread.rule_again(&server.name).await;
+            }
+        }
+    }
+
     /// What the thread has now; `None` where it is not loaded.
     pub fn snapshot(&self, thread: ThreadId) -> Option<Arc<Snapshot>> {
         self.thread(thread).map(|thread| thread.snapshot())
@@ -284,7 +353,12 @@ impl Registry {
         }
     }
 
-    /// Calls a tool. Starts the server if it sleeps. Dropping the future cancels the call at the server.
+    /// What is known of a server before it is called; `None` where there is no such server.
+    pub fn footing(&self, thread: ThreadId, server: &str) -> Option<Footing> {
+        call::footing(&*self.thread(thread)?, server)
+    }
+
+    /// Calls a tool; `gate` alone does. Starts the server if it sleeps. Dropping the future cancels the call at the server.
     pub async fn call(&self, request: CallRequest) -> Result<CallOutcome, CallError> {
         match self.thread(request.thread) {
             Some(thread) => call::call(&thread, request).await,
@@ -303,8 +377,11 @@ impl Registry {
         if let Some(handle) = thread.handle(server.as_str()) {
             let (reply, settled) = oneshot::channel();
             if handle.order(Order::Restart(reply)) {
-                // The start's deadline bounds it; a server that is removed meanwhile drops the reply.
-                let _ = settled.await;
+                // The start's deadline bounds it; a server that is removed meanwhile drops the reply. What it settled as is
+                // told, and not what it is by now: one that ended may be starting again already.
+                if let Ok(Some(view)) = settled.await {
+                    return Ok(view);
+                }
             }
         }
         thread
@@ -344,6 +421,45 @@ impl Registry {
         stages: mpsc::Sender<StageResult>,
     ) -> Probed {
         remote::probe(&self.room.context, thread, ask, stages).await
+    }
+
+    /// Works out the version of the package that a server runs, where it runs one; asks its registry where the line leaves
+    /// it open. The error is what happened and what to do, in sentences.
+    pub async fn pin(
+        &self,
+        thread: ThreadId,
+        server: &StdioServer,
+    ) -> Result<Option<Pinned>, String> {
+        let pinned = local::pin(&self.room.context, thread, server).await;
+        pinned.map_err(|trouble| trouble.in_words(str::to_owned))
+    }
+
+    /// What of the network local servers can be granted here and now.
+    pub fn network_ways(&self) -> Ways {
+        self.room.context.network_ways()
+    }
+
+    /// How local servers are confined.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.room.context.outside.sandbox
+    }
+
+    /// Whether the operator allows what a definition would run or reach, with a look at what its command is on this
+    /// machine. It is judged again when it starts.
+    pub async fn allows(&self, thread: ThreadId, definition: &Definition) -> Result<(), Denied> {
+        allowed::wanted(&self.room.context, thread, definition).await
+    }
+
+    /// The operator's policy was `before` and is another one now: what it forbids stops, what it refused and allows now
+    /// starts. Returns when each server was told.
+    pub async fn judge_again(&self, before: Arc<HostPolicy>) {
+        let threads: Vec<_> = self.threads_mut().values().cloned().collect();
+        for thread in threads {
+            allowed::again(thread, before.clone()).await;
+        }
+        if before.risky_tools != self.room.context.outside.policy.now().risky_tools {
+            self.rule_all_again().await;
+        }
     }
 
     /// Stops all of a thread's servers and forgets it. Returns at once; the processes end in the background.
@@ -416,8 +532,9 @@ impl Registry {
         &self,
         thread: ThreadId,
         config: Arc<ThreadConfig>,
-    ) -> HashMap<ServerName, Listing> {
-        let cache = self.room.context.cache.clone();
+    ) -> HashMap<ServerName, Cached> {
+        let cache = self.room.context.outside.cache.clone();
+        let rules = self.room.context.outside.rules.clone();
         let look = move || {
             let local = config.local.iter();
             let local = local.map(|(name, server)| (name, Definition::Local(server.clone())));
@@ -433,7 +550,9 @@ impl Registry {
                     let kept = cache.get(thread, name, &definition_key(&definition))?;
                     let masker = handle::masker(&definition);
                     let listing = Listing::from_json(name.as_str(), &masker, &kept)?;
-                    Some((name.clone(), listing))
+                    let tools =
+                        rules::ruled(rules.as_ref(), thread, name, &definition, &listing.tools);
+                    Some((name.clone(), Cached { listing, tools }))
                 })
                 .collect()
         };

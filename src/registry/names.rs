@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clash_changes_both_whatever_their_order() {
+    fn d14_a_clash_changes_both_whatever_their_order() {
         let (one, two) = (("a.b", "c"), ("a_b", "c"));
         let (forth, back) = (settled(&[one, two]), settled(&[two, one]));
         assert_eq!(forth.len(), 2);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_chosen_to_clash_with_a_hash_does_not_hide_a_tool() {
+    fn d14_a_name_chosen_to_clash_with_a_hash_does_not_hide_a_tool() {
         let taken = hashed("a.b", "c", 0);
         let tool = taken.strip_prefix("a_b__").unwrap();
         let all = settled(&[("a.b", "c"), ("a_b", "c"), ("a_b", tool)]);

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents, ServerResult};
 use serde_json::Value;
 
+use super::hidden::{strip, strip_strings};
 use super::text::{clip, one_line};
 use super::{CallError, Content};
 use crate::config::Masker;
@@ -30,6 +31,8 @@ pub(super) struct Parts {
     pub(super) content: Vec<Content>,
     pub(super) structured: Option<Value>,
     pub(super) is_error: bool,
+    /// Characters that cannot be seen, which were taken out of the parts.
+    pub(super) hidden: usize,
 }
 
 /// Reads the answer to `tools/call`, the server's known secrets masked. Its size is bounded by the transport's line limit.
@@ -37,6 +40,8 @@ pub(super) struct Parts {
 /// Only known ones: a result may be about things that look like a secret and are none.
 pub(super) fn parts(result: ServerResult, masker: &Masker) -> Result<Parts, CallError> {
     let mut parts = read(result)?;
+    // Before the masks: a secret with something unseen in it is one all the same.
+    parts.hidden = parts.content.iter_mut().map(clean_part).sum();
     // Most servers were given none, and nothing is copied then.
     if !masker.knows_none() {
         for part in &mut parts.content {
@@ -50,6 +55,19 @@ pub(super) fn parts(result: ServerResult, masker: &Masker) -> Result<Parts, Call
         bound_part(part);
     }
     Ok(parts)
+}
+
+/// Takes out what cannot be seen, where a part is shown as text; how many characters that were. What is for programs
+/// (structured content) stays as it is.
+fn clean_part(part: &mut Content) -> usize {
+    match part {
+        Content::Text(text) | Content::TextResource { text, .. } => strip(text),
+        Content::Link {
+            name, description, ..
+        } => strip(name) + strip(description),
+        Content::Unknown(value) => strip_strings(value),
+        Content::Image { .. } | Content::Audio { .. } | Content::BlobResource { .. } => 0,
+    }
 }
 
 /// Takes known secrets out of every text in a JSON value, the names of its fields included.
@@ -155,6 +173,7 @@ fn strict(result: CallToolResult) -> Parts {
         content,
         structured: result.structured_content,
         is_error: result.is_error.unwrap_or(false),
+        hidden: 0,
     }
 }
 
@@ -190,6 +209,7 @@ fn salvage(mut raw: Value) -> Result<Parts, CallError> {
             .get("isError")
             .and_then(Value::as_bool)
             .unwrap_or(false),
+        hidden: 0,
     })
 }
 
@@ -358,6 +378,25 @@ mod tests {
             assert_eq!(parts.content, [Content::Text("beside".into()), expected]);
             assert!(parts.is_error);
         }
+    }
+
+    #[test]
+    fn d13_hidden_text_of_a_result_is_taken_out_where_it_is_shown() {
+        let evil = "a\u{202e}b\u{e0041}\u{1b}[2J";
+        let parts = read(json!({
+            "content": [
+                {"type": "text", "text": evil},
+                {"type": "resource", "resource": {"uri": "a:b", "text": evil}},
+                {"type": "resource_link", "uri": "a:b", "name": evil, "description": evil},
+                {"type": "hologram", "of": [evil]},
+            ],
+            "structuredContent": {"a": evil},
+        }))
+        .unwrap();
+        assert_eq!(parts.hidden, 5 * 3);
+        let shown = format!("{:?}", parts.content);
+        assert!(!shown.contains("\\u{"), "{shown}");
+        assert_eq!(parts.structured, Some(json!({"a": evil})));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Tool;
+use super::{Ruling, Tool};
 use crate::config::{Revision, ServerName};
 
 /// A thread's servers and tools at one moment.
@@ -55,6 +55,8 @@ pub enum ServerState {
     Starting {
         /// Since when.
         since: Instant,
+        /// What takes a while: `installing name@1.2.3`.
+        doing: Option<String>,
     },
     /// Running. Some of its tools may be refused ([`ServerView::refused`]).
     Ready {
@@ -157,6 +159,12 @@ impl Snapshot {
 }
 
 impl ServerView {
+    /// How many of its tools that holds for.
+    pub fn tools_that_are(&self, ruling: Ruling) -> usize {
+        let tools = self.tools.iter();
+        tools.filter(|tool| tool.ruling == ruling).count()
+    }
+
     /// The tool of that name, as the server calls it or as it is called in the thread.
     pub fn tool(&self, name: &str) -> Option<&Tool> {
         self.tools

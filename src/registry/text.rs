@@ -39,6 +39,18 @@ pub(super) fn clip(text: &str, most: usize) -> String {
     clipped
 }
 
+/// At most `most` bytes; a longer text ends in `…`.
+pub(super) fn clip_bytes(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let mut end = most.saturating_sub('…'.len_utf8());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", &text[..end])
+}
+
 /// One line of at most `most` characters, control characters shown as blanks.
 pub(super) fn one_line(text: &str, most: usize) -> String {
     let plain: String = text
@@ -65,6 +77,21 @@ pub(super) fn sentence(text: &str) -> String {
 pub(super) fn count(number: usize, thing: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{s}")
+}
+
+/// A number of bytes for people: `1 GiB`, `1.5 GiB`, `300 MiB`.
+pub(super) fn bytes(number: u64) -> String {
+    const MIB: u64 = 1024 * 1024;
+    let (unit, name) = match number {
+        0..MIB => (1024, "KiB"),
+        MIB..1_073_741_824 => (MIB, "MiB"),
+        _ => (1024 * MIB, "GiB"),
+    };
+    let (whole, tenths) = (number / unit, number % unit * 10 / unit);
+    match tenths {
+        0 => format!("{whole} {name}"),
+        _ => format!("{whole}.{tenths} {name}"),
+    }
 }
 
 /// A line of a program's output without terminal colours and control characters.

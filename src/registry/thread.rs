@@ -16,6 +16,7 @@ use super::context::Context;
 use super::handle::{Handle, Tenure};
 use super::listing::Listing;
 use super::names::{Wanted, settle};
+use super::rules::ruled_aside;
 use super::server;
 use super::{Notice, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats, Tool};
 use crate::config::{Definition, Revision, ServerName, ThreadConfig};
@@ -34,6 +35,17 @@ pub(super) struct Thread {
     changed: watch::Sender<u64>,
     /// Calls were made since the snapshot's counts were read.
     counts_are_old: AtomicBool,
+    /// Held from asking what holds for tools until it is published, so that the newest decision is published last.
+    pub(super) ruling: tokio::sync::Mutex<()>,
+}
+
+/// The tools that are known for a definition.
+#[derive(Debug, Clone)]
+pub(super) struct Cached {
+    /// As the server listed them.
+    pub(super) listing: Listing,
+    /// The same with what holds for them.
+    pub(super) tools: Arc<[Tool]>,
 }
 
 #[derive(Debug, Default)]
@@ -91,7 +103,15 @@ impl Change<'_> {
         if !self.idle {
             *self.state = ServerState::Starting {
                 since: Instant::now(),
+                doing: None,
             };
+        }
+    }
+
+    /// What takes a while of a start.
+    pub(super) fn tell(&mut self, what: String) {
+        if let ServerState::Starting { doing, .. } = self.state {
+            *doing = Some(what);
         }
     }
 
@@ -111,6 +131,7 @@ impl Thread {
             handles: ArcSwap::default(),
             changed: watch::Sender::new(0),
             counts_are_old: AtomicBool::new(false),
+            ruling: tokio::sync::Mutex::default(),
         })
     }
 
@@ -125,7 +146,7 @@ impl Thread {
         self: &Arc<Self>,
         config: &ThreadConfig,
         revision: Revision,
-        mut cached: HashMap<ServerName, Listing>,
+        mut cached: HashMap<ServerName, Cached>,
     ) {
         let mut table = self.lock();
         if table.gone || self.context.closing.is_cancelled() {
@@ -221,6 +242,31 @@ impl Thread {
         counts
     }
 
+    /// Publishes what holds for a server's tools now.
+    pub(super) async fn rule_again(&self, server: &ServerName) {
+        let _turn = self.ruling.lock().await;
+        let known = {
+            let table = self.lock();
+            let mut entries = table.entries.iter();
+            entries
+                .find(|entry| entry.name == *server)
+                // What is starting may be another program by now; its own tools are asked about when it lists them.
+                .filter(|entry| !matches!(entry.state, ServerState::Starting { .. }))
+                .map(|entry| (entry.definition.clone(), entry.tools.clone()))
+        };
+        let Some((definition, tools)) = known else {
+            return;
+        };
+        let ruled = ruled_aside(&self.context, self.id, server, &definition, &tools).await;
+        let mut table = self.lock();
+        let mut entries = table.entries.iter_mut();
+        let entry = entries.find(|entry| entry.name == *server);
+        if let Some(entry) = entry.filter(|entry| Arc::ptr_eq(&entry.tools, &tools)) {
+            entry.tools = ruled;
+            self.publish(&mut table);
+        }
+    }
+
     /// The newest snapshot, with counts of now.
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
         if self.counts_are_old.swap(false, Ordering::AcqRel) {
@@ -241,6 +287,21 @@ impl Thread {
 
     pub(super) fn handle(&self, server: &str) -> Option<Arc<Handle>> {
         self.handles.load().get(server).cloned()
+    }
+
+    /// Each server with its definition and what it is doing.
+    pub(super) fn definitions(&self) -> Vec<(Arc<Handle>, Definition, ServerState)> {
+        let table = self.lock();
+        let entries = table.entries.iter();
+        entries
+            .map(|entry| {
+                (
+                    entry.handle.clone(),
+                    entry.definition.clone(),
+                    entry.state.clone(),
+                )
+            })
+            .collect()
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<u64> {
@@ -265,10 +326,11 @@ impl Thread {
         name: &ServerName,
         (definition, is_admin): (Definition, bool),
         before: Option<Entry>,
-        cached: Option<Listing>,
+        cached: Option<Cached>,
     ) -> (Entry, bool) {
         let starting = ServerState::Starting {
             since: Instant::now(),
+            doing: None,
         };
         let before = before.and_then(|before| {
             // The operator's server and the thread's own one of that name have nothing in common.
@@ -291,9 +353,12 @@ impl Thread {
                 None => starting,
             };
             if !definition.is_disabled() {
-                server::spawn(self, &handle, &definition, known.clone());
+                let listing = known.as_ref().map(|known| known.listing.clone());
+                server::spawn(self, &handle, &definition, listing);
             }
-            let Listing { tools, refused } = known.unwrap_or_default();
+            let (tools, refused) = known
+                .map(|known| (known.tools, known.listing.refused))
+                .unwrap_or_default();
             let entry = Entry {
                 name: name.clone(),
                 state,

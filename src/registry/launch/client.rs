@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::process_table::{ProcessTable, is_marked, kill};
-use super::wire::{Ended, MARKER, Order, Report, SOCKET_BUFFER};
+use super::wire::{Ended, MARKER, Order, Over, Report, SOCKET_BUFFER, Watch};
 
 /// A connection to a running launcher.
 pub(in crate::registry) struct Launcher {
@@ -50,6 +50,8 @@ pub(in crate::registry) struct Spawn<'a> {
     pub(in crate::registry) env: BTreeMap<String, String>,
     /// Its working folder.
     pub(in crate::registry) cwd: &'a Path,
+    /// What it is watched for.
+    pub(in crate::registry) watch: Option<Watch>,
 }
 
 /// Our ends of a child's pipes.
@@ -69,6 +71,29 @@ pub(in crate::registry) struct Child {
     swept: bool,
 }
 
+/// Ends a child, whoever holds it.
+#[derive(Debug, Clone)]
+pub(in crate::registry) struct Ender {
+    id: u64,
+    launcher: Arc<Launcher>,
+}
+
+impl PartialEq for Ender {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id && Arc::ptr_eq(&self.launcher, &other.launcher)
+    }
+}
+
+impl Ender {
+    /// Ends it and all it started, for this reason.
+    pub(in crate::registry) async fn end(&self, over: Over) {
+        if let Some(status) = self.launcher.children().get(&self.id) {
+            status.send_modify(|status| status.over = Some(over));
+        }
+        let _ = self.launcher.send(&Order::Sweep { id: self.id }, &[]).await;
+    }
+}
+
 /// The launcher itself ended; what it owned is being cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::registry) struct Lost;
@@ -77,6 +102,7 @@ pub(in crate::registry) struct Lost;
 struct Status {
     spawned: Option<Result<i32, i32>>,
     ended: Option<Ended>,
+    over: Option<Over>,
     left: Option<usize>,
     lost: bool,
 }
@@ -150,6 +176,7 @@ impl Launcher {
             args,
             mut env,
             cwd,
+            watch,
         } = spawn;
         env.insert(MARKER.to_owned(), format!("{}.{id}", self.mark));
         let text = |path: &Path| {
@@ -164,6 +191,7 @@ impl Launcher {
             args: args.to_vec(),
             env,
             cwd: text(cwd)?,
+            watch,
         };
         let (sender, status) = watch::channel(Status::default());
         self.children().insert(id, sender);
@@ -276,7 +304,9 @@ impl Launcher {
 
     fn deliver(&self, report: Report) {
         let (id, last) = match report {
-            Report::Spawned { id, .. } | Report::Ended { id, .. } => (id, false),
+            Report::Spawned { id, .. } | Report::Over { id, .. } | Report::Ended { id, .. } => {
+                (id, false)
+            }
             Report::Refused { id, .. } | Report::Swept { id, .. } => (id, true),
         };
         let mut children = self.children();
@@ -289,6 +319,7 @@ impl Launcher {
                 status.spawned = Some(Err(errno));
                 status.left = Some(0);
             }
+            Report::Over { over, .. } => status.over = Some(over),
             Report::Ended { ended, .. } => status.ended = Some(ended),
             Report::Swept { left, .. } => status.left = Some(left),
         });
@@ -331,6 +362,19 @@ impl Child {
     pub(in crate::registry) async fn ended(&self) -> Result<Ended, Lost> {
         let status = self.when(|status| status.ended.is_some()).await?;
         status.ended.ok_or(Lost)
+    }
+
+    /// By which others end it.
+    pub(in crate::registry) fn ender(&self) -> Ender {
+        Ender {
+            id: self.id,
+            launcher: self.launcher.clone(),
+        }
+    }
+
+    /// What it was ended for, if it was.
+    pub(in crate::registry) fn over(&self) -> Option<Over> {
+        self.status.borrow().over
     }
 
     /// Asks it and all it started to end (SIGTERM).

@@ -1,8 +1,9 @@
 //! The launcher's own side: a small program without a runtime that owns the servers' processes.
 //!
-//! Four threads share one table. The first takes orders from the socket and starts programs, the second reaps, the
-//! third ends what it is told to end, the fourth remembers whose each descendant is. Signals are sent and processes reaped only under the table's lock, so a number
-//! that was given to somebody else meanwhile is never hit.
+//! Five threads share one table. The first takes orders from the socket and starts programs, the second reaps, the third
+//! ends what it is told to end, the fourth remembers whose each descendant is, the fifth looks what confined servers use.
+//! Signals are sent and processes reaped only under the table's lock, so a number that was given to somebody else meanwhile
+//! is never hit.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{IoSliceMut, Write as _};
@@ -21,7 +22,8 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, WaitOptions};
 
 use super::lineage::{Leader, Lineage, newest_process};
 use super::process_table::{ProcessTable, is_marked, kill, signal};
-use super::wire::{Ended, Order, PACKET_BYTES, Report, SOCKET_BUFFER};
+use super::watch::{Pace, Use};
+use super::wire::{Ended, Order, PACKET_BYTES, Report, SOCKET_BUFFER, Watch};
 
 /// How long processes that do not die of SIGKILL (they hang in the kernel) are waited for.
 const SWEEP_LIMIT: Duration = Duration::from_secs(3);
@@ -29,6 +31,10 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(3);
 const FAREWELL_LIMIT: Duration = Duration::from_secs(30);
 /// How often descendants are looked at whose parents may go.
 const LINEAGE_LOOK: Duration = Duration::from_secs(1);
+/// How often the machine is asked whether it is time to look what confined servers use.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// More processes than a server that is no fork bomb has.
+const MANY: usize = 64;
 /// Between two looks at `/proc`.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
@@ -77,12 +83,51 @@ struct Owned {
     mark: String,
     /// The inode numbers of its pipes.
     pipes: Vec<u64>,
+    watch: Option<Watch>,
+    /// It is being ended for what it used.
+    is_over: bool,
+}
+
+impl Owned {
+    fn is_watched(&self) -> bool {
+        self.watch.is_some() && !self.is_over
+    }
 }
 
 struct Sweep {
     id: u64,
     kill: bool,
     until: Instant,
+    /// Those that were stopped first, since there are many: what is stopped cannot start others meanwhile.
+    stopped: HashSet<i32>,
+}
+
+impl Sweep {
+    fn to_kill(id: u64) -> Self {
+        Self {
+            id,
+            kill: true,
+            until: Instant::now() + SWEEP_LIMIT,
+            stopped: HashSet::new(),
+        }
+    }
+
+    /// Which signal these get. A fork bomb makes others faster than they can be killed one by one, so it is stopped until
+    /// there are no new ones.
+    fn signal(&mut self, victims: &[i32]) -> Signal {
+        let seen = self.stopped.len();
+        if !self.kill {
+            return Signal::TERM;
+        }
+        if victims.len() > MANY {
+            self.stopped.extend(victims);
+        }
+        if self.stopped.len() > seen {
+            Signal::STOP
+        } else {
+            Signal::KILL
+        }
+    }
 }
 
 fn serve() -> Result<(), Errno> {
@@ -99,6 +144,7 @@ fn serve() -> Result<(), Errno> {
         ("reaper", Host::reap as fn(&Host)),
         ("sweeper", Host::sweep),
         ("lineage", Host::remember),
+        ("watch", Host::watch),
     ] {
         let host = host.clone();
         std::thread::Builder::new()
@@ -177,13 +223,14 @@ impl Host {
                 args,
                 env,
                 cwd,
+                watch,
             } => {
                 let pipes = fds.iter().filter_map(|fd| rustix::fs::fstat(fd).ok());
                 let pipes = pipes.map(|stat| stat.st_ino).collect();
                 let command = prepare(&program, &arg0, &args, &env, &cwd, fds);
                 let mark = env.get(super::wire::MARKER).cloned().unwrap_or_default();
                 let report = match command {
-                    Some(command) => self.spawn(id, command, mark, pipes),
+                    Some(command) => self.spawn(id, command, mark, pipes, watch),
                     None => Report::Refused {
                         id,
                         errno: Errno::BADF.raw_os_error(),
@@ -196,14 +243,20 @@ impl Host {
             Order::Sweep { id } => (id, true),
         };
         self.lock().sweeps.push(Sweep {
-            id,
             kill,
-            until: Instant::now() + SWEEP_LIMIT,
+            ..Sweep::to_kill(id)
         });
         self.doomed.notify_one();
     }
 
-    fn spawn(&self, id: u64, mut command: Command, mark: String, pipes: Vec<u64>) -> Report {
+    fn spawn(
+        &self,
+        id: u64,
+        mut command: Command,
+        mark: String,
+        pipes: Vec<u64>,
+        watch: Option<Watch>,
+    ) -> Report {
         // Under the lock: the reaper must not see the child before the table does.
         let mut table = self.lock();
         match command.spawn() {
@@ -216,6 +269,8 @@ impl Host {
                         ended: false,
                         mark,
                         pipes,
+                        watch,
+                        is_over: false,
                     },
                 );
                 table.by_pid.insert(pid, id);
@@ -245,12 +300,18 @@ impl Host {
                         let Some(id) = table.by_pid.remove(&pid.as_raw_nonzero().get()) else {
                             continue; // a grandchild that came to us
                         };
+                        let mut is_keeper = false;
                         if let Some(child) = table.children.get_mut(&id) {
                             child.ended = true;
+                            is_keeper = child.watch.is_some_and(|watch| watch.is_keeper);
                         }
-                        let ended = match status.terminating_signal() {
-                            Some(signal) => Ended::Signal(signal),
-                            None => Ended::Code(status.exit_status().unwrap_or(-1)),
+                        let ended = match (status.terminating_signal(), status.exit_status()) {
+                            (Some(signal), _) => Ended::Signal(signal),
+                            // As shells do it, and bubblewrap.
+                            (None, Some(code @ 129..=192)) if is_keeper => {
+                                Ended::Signal(code - 128)
+                            }
+                            (None, code) => Ended::Code(code.unwrap_or(-1)),
                         };
                         say(Report::Ended { id, ended });
                     }
@@ -296,17 +357,16 @@ impl Host {
             table.look(&processes);
             let sweeps = std::mem::take(&mut table.sweeps);
             let mut unfinished = Vec::new();
-            for sweep in sweeps {
-                let victims = table.victims(sweep.id, &processes);
+            for mut sweep in sweeps {
+                let mut victims = table.victims(sweep.id, &processes);
+                if !sweep.kill
+                    && let Some(keeper) = table.keeper(sweep.id)
+                {
+                    victims.retain(|pid| *pid != keeper);
+                }
+                let how = sweep.signal(&victims);
                 for pid in &victims {
-                    signal(
-                        *pid,
-                        if sweep.kill {
-                            Signal::KILL
-                        } else {
-                            Signal::TERM
-                        },
-                    );
+                    signal(*pid, how);
                 }
                 if !sweep.kill {
                     // asked once
@@ -358,6 +418,50 @@ impl Host {
         }
     }
 
+    /// Ends confined servers that use more than they may, and says why.
+    fn watch(&self) {
+        let mut pace = Pace::default();
+        let mut table = self.lock();
+        loop {
+            if !table.children.values().any(Owned::is_watched) {
+                table = self
+                    .born
+                    .wait(table)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            drop(table);
+            std::thread::sleep(ASK_EVERY);
+            if !pace.is_due() {
+                table = self.lock();
+                continue;
+            }
+            let processes = ProcessTable::read();
+            table = self.lock();
+            let watched: Vec<_> = table
+                .children
+                .iter()
+                .filter(|(_, child)| child.is_watched())
+                .filter_map(|(id, child)| Some((*id, child.watch?, table.members(*id, &processes))))
+                .collect();
+            // The slow part, without the lock.
+            drop(table);
+            let over: Vec<_> = watched
+                .iter()
+                .filter_map(|(id, watch, members)| Some((*id, Use::of(members).over(watch)?)))
+                .collect();
+            table = self.lock();
+            for (id, over) in over {
+                if let Some(child) = table.children.get_mut(&id) {
+                    child.is_over = true;
+                    say(Report::Over { id, over });
+                    table.sweeps.push(Sweep::to_kill(id));
+                    self.doomed.notify_one();
+                }
+            }
+        }
+    }
+
     /// The bot is gone: everything below this process ends, however often it comes back.
     fn farewell(&self) {
         let until = Instant::now() + FAREWELL_LIMIT;
@@ -405,6 +509,32 @@ impl Table {
     /// Once the leader is reaped, its number may belong to another child of ours; then the group tells nothing.
     fn owns_number(&self, id: u64, child: &Owned) -> bool {
         self.by_pid.get(&child.pid).is_none_or(|owner| *owner == id)
+    }
+
+    /// What passes on polite signals badly and is to get none: while it lives, the server in it does.
+    fn keeper(&self, id: u64) -> Option<i32> {
+        let child = self.children.get(&id)?;
+        let is_keeper = !child.ended && child.watch?.is_keeper;
+        is_keeper.then_some(child.pid)
+    }
+
+    /// What is known to belong to a child without looking into processes.
+    fn members(&self, id: u64, processes: &ProcessTable) -> Vec<i32> {
+        let Some(child) = self.children.get(&id) else {
+            return Vec::new();
+        };
+        let below = if child.ended {
+            HashSet::new()
+        } else {
+            processes.descendants(child.pid)
+        };
+        let living = processes.living.iter().filter(|process| {
+            process.pid == child.pid
+                || process.group == child.pid
+                || below.contains(&process.pid)
+                || self.lineage.belongs(process, id)
+        });
+        living.map(|process| process.pid).collect()
     }
 
     /// Everything that belongs to a child: its group, what it and its children started, and what bears its mark. Only

@@ -6,7 +6,8 @@
 //! that a server started outlives the bot, and the bot never forks.
 //!
 //! [`host`] is the launcher's side, `client` the bot's, `wire` what they say to each other, `process_table` what both
-//! read from `/proc`, `program` and `environment` what a server is started with.
+//! read from `/proc`, `program` and `environment` what a server is started with, `watch` what
+//! a confined server uses.
 
 mod client;
 mod environment;
@@ -14,10 +15,12 @@ mod host;
 mod lineage;
 mod process_table;
 mod program;
+mod watch;
 mod wire;
 
 pub use host::launcher_main;
 
-pub(super) use client::{Child, Launcher, Lost, Spawn};
+pub(super) use client::{Child, Ender, Launcher, Lost, Spawn};
 pub(super) use environment::BaseEnvironment;
 pub(super) use program::{advice_for, find_program};
+pub(super) use wire::{Ended, Over, Watch};

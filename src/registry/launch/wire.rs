@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// The variable by which a server's descendants are known even after they left its process group and its parents.
 /// Its value is `<launcher>.<child id>`.
-pub(super) const MARKER: &str = "SWITCHBOARD_LAUNCH";
+/// Named by the sandbox, whose last step hands it on.
+pub(super) use crate::sandbox::LAUNCH_MARK as MARKER;
 
 /// Asked for as send buffer on both ends, so that a packet with a definition at its limit fits.
 pub(super) const SOCKET_BUFFER: usize = 1024 * 1024;
@@ -26,11 +27,37 @@ pub(super) enum Order {
         args: Vec<String>,
         env: BTreeMap<String, String>,
         cwd: String,
+        /// What it is watched for; `None` where it is not confined.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch: Option<Watch>,
     },
     /// Ask the child and all it started to end.
     Terminate { id: u64 },
     /// End the child and all it started, until nothing of it is left; answered by [`Report::Swept`].
     Sweep { id: u64 },
+}
+
+/// What a confined server is watched for.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(in crate::registry) struct Watch {
+    /// Bytes of memory of all its processes.
+    pub(in crate::registry) memory: u64,
+    /// Its processes and threads.
+    pub(in crate::registry) processes: u64,
+    /// The child keeps the server in a namespace and passes on how it ended; a polite signal is not for the child itself.
+    pub(in crate::registry) is_keeper: bool,
+}
+
+/// What a server was ended for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::registry) enum Over {
+    /// More memory than this many bytes.
+    Memory(u64),
+    /// More processes and threads than these.
+    Processes(u64),
+    /// Its thread's home, which holds more than this many bytes.
+    Home(u64),
 }
 
 /// Launcher to bot.
@@ -41,6 +68,8 @@ pub(super) enum Report {
     Spawned { id: u64, pid: i32 },
     /// The system refused, with its error number.
     Refused { id: u64, errno: i32 },
+    /// It used more than it may, and is being ended.
+    Over { id: u64, over: Over },
     /// The child itself ended; what it started may still run.
     Ended { id: u64, ended: Ended },
     /// Nothing of the child is left, but for `left` processes that cannot be ended.
@@ -55,6 +84,28 @@ pub(in crate::registry) enum Ended {
     Code(i32),
     /// By a signal.
     Signal(i32),
+}
+
+impl std::fmt::Display for Over {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Memory(most) => {
+                let most = super::super::text::bytes(*most);
+                write!(f, "it was ended because it used more than {most} of memory")
+            }
+            Self::Processes(most) => write!(
+                f,
+                "it was ended because it ran more than {most} processes and threads"
+            ),
+            Self::Home(most) => {
+                let most = super::super::text::bytes(*most);
+                write!(
+                    f,
+                    "it was ended because this chat's own folder on the host holds more than {most}"
+                )
+            }
+        }
+    }
 }
 
 impl std::fmt::Display for Ended {

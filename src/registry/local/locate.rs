@@ -1,19 +1,22 @@
 //! What a definition means on this machine: which program, in which folder, with which environment.
 
-use std::collections::BTreeMap;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, oneshot};
 
 use super::super::Stage;
+use super::super::allowed;
 use super::super::context::Context;
 use super::super::launch::{advice_for, find_program};
 use super::super::trouble::{Mend, Trouble};
+use super::cage::{HOME_IS_FULL, advice_for_folder, allowed, granted};
 use crate::config::StdioServer;
 use crate::demo;
+use crate::sandbox::{
+    Cage, Granted, Limits, Network, Owner, Run, Wrapped, make_home, working_folder,
+};
 use crate::thread::ThreadId;
 
 /// How long a program and a folder are looked for.
@@ -22,9 +25,12 @@ const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// What a definition means on this machine.
 #[derive(Debug)]
 pub(in crate::registry) struct Located {
+    /// Its own program, for people.
     pub(in crate::registry) program: PathBuf,
-    pub(super) cwd: PathBuf,
-    pub(super) env: BTreeMap<String, String>,
+    /// What is started.
+    pub(super) wrapped: Wrapped,
+    /// Its thread's home, and whose that is.
+    pub(super) home: (PathBuf, Option<Owner>),
 }
 
 /// Finds the program and the folder. They may be on a mount that does not answer, so it is done on a thread that nobody
@@ -33,27 +39,33 @@ pub(in crate::registry) async fn locate(
     context: &Arc<Context>,
     thread: ThreadId,
     server: &StdioServer,
+    network: Network,
+    package: Option<Granted>,
 ) -> Result<Located, Trouble> {
     let (own, definition) = (context.clone(), server.clone());
-    let look = move || locate_now(&own, thread, &definition);
-    look_within(LOOK_LIMIT, &context.looks, look)
-        .await
-        .unwrap_or_else(|| {
-            Err(Trouble {
-                stage: Stage::Command,
-                what: "its program or working folder is on a file system that does not answer"
-                    .to_owned(),
-                advice: "Look at the host's mounts, or set another folder with /mcp edit."
-                    .to_owned(),
-                mend: Mend::Again,
-                said: Vec::new(),
-            })
+    let look = move || locate_now(&own, thread, &definition, network, package);
+    look_within(&context.looks, look).await.unwrap_or_else(|| {
+        Err(Trouble {
+            stage: Stage::Command,
+            what: "its program or working folder is on a file system that does not answer"
+                .to_owned(),
+            advice: "Look at the host's mounts, or set another folder with /mcp edit.".to_owned(),
+            mend: Mend::Again,
+            said: Vec::new(),
         })
+    })
 }
 
 /// What `look` finds; `None` where it takes longer. Its thread is of its own and not of a pool, so that one that hangs holds
 /// up neither others nor the end of the bot.
-async fn look_within<T: Send + 'static>(
+pub(in crate::registry) async fn look_within<T: Send + 'static>(
+    looks: &Arc<Semaphore>,
+    look: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    look_for(LOOK_LIMIT, looks, look).await
+}
+
+async fn look_for<T: Send + 'static>(
     limit: Duration,
     looks: &Arc<Semaphore>,
     look: impl FnOnce() -> T + Send + 'static,
@@ -81,6 +93,8 @@ fn locate_now(
     context: &Context,
     thread: ThreadId,
     server: &StdioServer,
+    network: Network,
+    package: Option<Granted>,
 ) -> Result<Located, Trouble> {
     let trouble = |what: String, advice: &str| Trouble {
         stage: Stage::Command,
@@ -105,54 +119,67 @@ fn locate_now(
             "Take it out of the command, the arguments, the environment or the folder.",
         ));
     }
+    let is_demo = demo::is_demo(&server.command, &server.args);
+    let policy = context.outside.policy.now();
+    let sandbox = allowed(&context.outside.sandbox, policy.sandbox, is_demo)
+        .map_err(|why| trouble(why, "Ask whoever runs the bot."))?;
+    let owner = sandbox.owner(thread);
     let home = context.options.homes.join(thread.to_string());
-    let home = make_home(&home).map_err(|error| {
+    let home = make_home(&home, owner).map_err(|error| {
         trouble(
             format!("the thread's own folder cannot be made: {error}"),
             "Ask whoever runs the bot to look at its data folder.",
         )
     })?;
-    let cwd = match &server.cwd {
-        Some(folder) => home.join(folder),
-        None => home.clone(),
-    };
-    if !cwd.is_dir() {
-        let folder = server.cwd.as_deref().unwrap_or_default();
-        return Err(if folder.starts_with('/') {
-            trouble(
-                format!("the working folder `{folder}` does not exist on this machine"),
-                "Make it there, or set another one with `/mcp edit`.",
-            )
-        } else {
-            trouble(
-                format!(
-                    "the working folder `{folder}` does not exist inside this chat's own folder"
-                ),
-                "Give a full path that begins with `/`, or take it away with `/mcp edit`; without it the server works in this \
-                 chat's own folder.",
-            )
-        });
-    }
-    let env = context.environment.for_server(&home, &server.env);
+    let used = context
+        .homes
+        .room(&sandbox, thread, (&home, owner), policy.quotas.home_bytes)
+        .map_err(|why| trouble(why, HOME_IS_FULL))?;
+    let data = context.data();
+    let mut folders = granted(&policy, thread, &data);
+    let cwd = working_folder(&home, server.cwd.as_deref(), &folders, sandbox.confines())
+        .map_err(|error| trouble(error.to_string(), advice_for_folder(&error)))?;
+    let is_package = package.is_some();
+    // Not before the working folder is judged: nothing works in a package's folder.
+    folders.extend(package);
+    let inside = sandbox.home_inside(&home).to_owned();
+    let env = context.environment.for_server(&inside, &server.env);
     let path = env.get("PATH").map_or("", String::as_str);
-    let program = if demo::is_demo(&server.command, &server.args) {
+    let program = if is_demo {
         // Our own program, wherever it is installed; its name need not be on the path.
         context.options.launcher.clone()
     } else {
         find_program(&server.command, &cwd, path)
             .map_err(|error| trouble(error.to_string(), &advice_for(&error)))?
     };
-    Ok(Located { program, cwd, env })
-}
-
-fn make_home(home: &Path) -> std::io::Result<PathBuf> {
-    if !home.is_dir() {
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(home)?;
+    // Also what was written by hand: by the file that it is, not by what it is called. A package was judged by its manager.
+    if !is_package {
+        allowed::local(&policy, thread, server, Some(&program))
+            .map_err(|denied| allowed::trouble(Stage::Command, &denied))?;
     }
-    std::path::absolute(home)
+    let cage = Cage {
+        home: home.clone(),
+        data,
+        owner,
+        folders,
+        network,
+        limits: Limits::of(&policy.quotas, used),
+    };
+    let run = Run {
+        program: program.clone(),
+        arg0: server.command.clone(),
+        args: server.args.clone(),
+        env,
+        cwd,
+    };
+    let wrapped = sandbox
+        .wrap(&cage, run)
+        .map_err(|error| trouble(format!("it cannot be confined: {error}"), ""))?;
+    Ok(Located {
+        program,
+        wrapped,
+        home: (home, owner),
+    })
 }
 
 #[cfg(test)]
@@ -163,12 +190,12 @@ mod tests {
     async fn a_look_that_hangs_holds_nobody_up() {
         let looks = Arc::new(Semaphore::new(1));
         let (release, hangs) = std::sync::mpsc::channel::<()>();
-        let hung = look_within(Duration::from_millis(1), &looks, move || hangs.recv());
+        let hung = look_for(Duration::from_millis(1), &looks, move || hangs.recv());
         assert!(hung.await.is_none());
-        let other = look_within(Duration::from_millis(1), &looks, || 1);
+        let other = look_for(Duration::from_millis(1), &looks, || 1);
         assert_eq!(other.await, None, "no more than the limit hang at once");
         release.send(()).unwrap();
-        let again = look_within(Duration::from_secs(30), &looks, || 2);
+        let again = look_for(Duration::from_secs(30), &looks, || 2);
         assert_eq!(again.await, Some(2));
     }
 }

@@ -1,13 +1,19 @@
 //! Servers that run here: find the program, start it, shake hands, ask for the tools.
 
+mod cage;
+mod expand;
 mod locate;
+mod packages;
 mod process;
+mod quota;
+mod way_out;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rmcp::RoleClient;
 use rmcp::service::{RunningService, ServiceError, serve_client};
+use tokio::io::AsyncWriteExt as _;
 use tokio::time::Instant;
 
 use super::Stage;
@@ -15,33 +21,54 @@ use super::connection::{
     Backing, Client, Connection, Opened, Parts, greeting, handshake_words, list_words,
 };
 use super::context::Context;
-use super::handle::local_masker;
-use super::launch::{Lost, Spawn};
+use super::launch::{Lost, Spawn, Watch};
 use super::listing::{Listing, list_tools};
 use super::logs::Logs;
 use super::text::masked_line;
 use super::transport::{Events, PipeTransport};
 use super::trouble::{Mend, Trouble};
-use crate::config::{Masker, StdioServer};
+use crate::config::{Masker, ServerName, StdioServer};
+use crate::sandbox::Wrapped;
 use crate::thread::ThreadId;
 
+pub(super) use locate::look_within;
+pub use packages::Pinned;
+pub(super) use packages::{Sources, pin};
 pub(super) use process::Process;
+pub(super) use quota::Homes;
 
 /// A process that lives this long did not end at once; what ends it later is told where it happens.
 const NOT_AT_ONCE: Duration = Duration::from_millis(500);
 
-/// Finds the program, starts it and brings the connection up; `passed` is told each stage that is passed.
+/// Finds the program, starts it and brings the connection up; `passed` is told each stage that is passed, and `doing`
+/// what takes a while before the process. `by_operator` is whether the entry is the operator's own.
 pub(super) async fn open(
     context: &Arc<Context>,
     thread: ThreadId,
-    name: &str,
+    (name, by_operator): (&ServerName, bool),
     server: &StdioServer,
     logs: &Arc<Logs>,
     passed: &mut (dyn FnMut(Stage, String) + Send),
+    doing: &mut (dyn FnMut(String) + Send),
 ) -> Result<Opened, Trouble> {
-    let located = locate::locate(context, thread, server).await?;
+    let (way_out, less) = way_out::open(context, thread, name, server, by_operator).await?;
+    if let Some(less) = less {
+        logs.note(less.to_owned());
+    }
+    // The word and the grant are for the entry as it stands in the file.
+    let (server, masker) = expand::expanded(context, thread, server).await?;
+    let (server, masker) = (&server, Arc::new(masker));
+    let installed = packages::installed(context, thread, server, doing).await?;
+    let (server, folder) = match &installed {
+        Some(installed) => {
+            let what = installed.package.clone();
+            passed(Stage::Package, what);
+            (&installed.server, Some(installed.folder.clone()))
+        }
+        None => (server, None),
+    };
+    let located = locate::locate(context, thread, server, way_out.network(), folder).await?;
     passed(Stage::Command, located.program.display().to_string());
-    let masker = Arc::new(local_masker(server));
     let deadline = Instant::now() + context.options.start_timeout;
     let cannot_start = |error: std::io::Error| Trouble {
         stage: Stage::Process,
@@ -51,22 +78,41 @@ pub(super) async fn open(
         said: Vec::new(),
     };
     let launcher = context.launcher().map_err(cannot_start)?;
-    let (child, pipes) = launcher
+    let Wrapped {
+        run,
+        preamble,
+        is_keeper,
+        limits,
+    } = located.wrapped;
+    let home = located.home;
+    let (child, mut pipes) = launcher
         .spawn(Spawn {
-            program: &located.program,
-            arg0: &server.command,
-            args: &server.args,
-            env: located.env,
-            cwd: &located.cwd,
+            program: &run.program,
+            arg0: &run.arg0,
+            args: &run.args,
+            env: run.env,
+            cwd: &run.cwd,
+            watch: limits.map(|limits| Watch {
+                memory: limits.memory_bytes,
+                processes: limits.processes,
+                is_keeper,
+            }),
         })
         .await
         .map_err(cannot_start)?;
+    if !preamble.is_empty() {
+        // One that ends before it read this is told by its end.
+        let _ = tokio::time::timeout_at(deadline, pipes.stdin.write_all(&preamble)).await;
+    }
     let (transport, outgoing, events) = PipeTransport::new(pipes.stdin, pipes.stdout);
+    let watched = limits.map(|_| quota::watch(context, thread, (&home.0, home.1), child.ender()));
     let mut process = Process {
         child,
+        watched,
         drained: logs.drain(pipes.stderr, masker.clone()),
         outgoing,
         service: None,
+        _way_out: way_out,
     };
 
     // Nothing waits for the launcher's word: `initialize` is in the pipe before the program runs.
@@ -91,7 +137,7 @@ pub(super) async fn open(
     .await;
     process.service = Some(service);
     let (server_info, protocol) = greeting(&connection, passed)?;
-    let listing = ask_for_tools(&mut process, logs, &connection, name, deadline).await?;
+    let listing = ask_for_tools(&mut process, logs, &connection, name.as_str(), deadline).await?;
     passed(
         Stage::ToolsList,
         super::text::count(listing.tools.len(), "tool"),

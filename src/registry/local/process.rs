@@ -10,6 +10,8 @@ use super::super::connection::Client;
 use super::super::launch::{Child, Lost};
 use super::super::logs::{Drained, Logs};
 use super::super::transport::Outgoing;
+use super::quota::Watched;
+use super::way_out::WayOut;
 
 /// How long the last words of a process that ended are waited for.
 const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -23,10 +25,14 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::registry) struct Process {
     pub(super) child: Child,
+    /// Over the home that it works in.
+    pub(super) watched: Option<Watched>,
     pub(super) drained: Drained,
     pub(super) outgoing: Arc<Outgoing>,
     /// Its drop ends rmcp's task; there once the handshake is.
     pub(super) service: Option<RunningService<RoleClient, Client>>,
+    /// Closed with it.
+    pub(super) _way_out: WayOut,
 }
 
 impl Process {
@@ -37,12 +43,20 @@ impl Process {
     ) -> (Option<String>, Vec<String>) {
         let ended = tokio::time::timeout(END_TOGETHER, self.child.ended()).await;
         self.drained.wait(LAST_WORDS).await;
+        if let Some(over) = self.over() {
+            return (Some(over), logs.telling());
+        }
         let how = match ended {
             Ok(Ok(ended)) => Some(format!("it ended with {ended}")),
             Ok(Err(Lost)) => Some("the bot's launcher process ended".to_owned()),
             Err(_) => None,
         };
         (how, logs.telling())
+    }
+
+    /// What it was ended for, in words, if it used more than it may.
+    pub(super) fn over(&self) -> Option<String> {
+        self.child.over().map(|over| over.to_string())
     }
 
     /// Waits until it has ended.
@@ -64,6 +78,7 @@ impl Process {
 
     /// Kills what is left of it and of what it started; how many processes the system could not end.
     pub(in crate::registry) async fn sweep(&mut self) -> usize {
+        self.watched = None;
         self.child.sweep().await
     }
 }

@@ -3,17 +3,17 @@
 //! What rmcp leaves open is bounded here: every wait has a limit, every body and event a size, a stream that breaks is opened
 //! again at a pace of ours and not of the server's, and an answer that cannot be read answers its request.
 
+mod answers;
+mod posted;
+mod session;
+
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt as _;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
-use rmcp::model::{
-    ClientJsonRpcMessage, ClientNotification, ClientRequest, ErrorData, JsonRpcMessage, RequestId,
-    ServerJsonRpcMessage, ServerResult,
-};
+use rmcp::model::{ClientJsonRpcMessage, JsonRpcMessage, ServerJsonRpcMessage};
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::common::client_side_sse::SseRetryPolicy;
 use rmcp::transport::common::http_header::{HEADER_LAST_EVENT_ID, HEADER_SESSION_ID};
@@ -21,18 +21,18 @@ use rmcp::transport::streamable_http_client::{
     StreamableHttpClient, StreamableHttpClientTransportConfig, StreamableHttpError,
     StreamableHttpPostResponse,
 };
-use sse_stream::Sse;
 
 use super::pace::{Pace, jittered};
 use super::{
     Ask, EVENT_BYTES, EventStream, RemoteOptions, Wire, WireError, events, media_type, read_body,
 };
-use crate::registry::transport::{Events, id_of_answer, unreadable};
+use crate::registry::transport::{Events, unreadable};
 
-/// What a server may ask for as a pause before a stream is opened again.
-const RETRY: std::ops::RangeInclusive<u64> = 250..=60_000;
-/// The end of a session is told for this long.
-const FAREWELL: Duration = Duration::from_secs(3);
+use answers::{answer, answers};
+use posted::Posted;
+pub(super) use session::Session;
+use session::farewell;
+
 /// What is read of a refusal, and the characters of it that are shown.
 const REFUSAL_BYTES: usize = 64 * 1024;
 const NOTE_CHARS: usize = 200;
@@ -80,32 +80,6 @@ pub(super) fn transport(
     StreamableHttpClientTransport::with_client(client, config)
 }
 
-/// The session that the server gave us last, if it is not ended.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Session(Arc<Mutex<Option<String>>>);
-
-impl Session {
-    /// Tells the server that it is over, where rmcp did not.
-    pub(super) async fn end(&self, wire: &Wire) {
-        if let Some(session) = self.take() {
-            farewell(wire, &session, HeaderMap::new()).await;
-        }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        let session = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        session.is_some()
-    }
-
-    fn begun(&self, session: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(session.to_owned());
-    }
-
-    fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
 /// When a stream that broke is opened again: rmcp's part of it. Ours is in [`HttpClient::get_stream`].
 #[derive(Debug)]
 struct Again(RemoteOptions);
@@ -151,8 +125,9 @@ impl StreamableHttpClient for HttpClient {
             return posting.await.map_err(|error| self.failed(error));
         }
         let limit = self.wire.options().discover_limit;
-        match tokio::time::timeout(limit, posting).await {
-            Ok(Ok(response)) => Ok(posted.discovered(response, limit).await),
+        // In a box: it comes once for each connection.
+        match tokio::time::timeout(limit, Box::pin(posting)).await {
+            Ok(Ok(response)) => Ok(Box::pin(posted.discovered(response, limit)).await),
             // These say nothing of the revision.
             Ok(Err(
                 error @ (WireError::Net(_)
@@ -215,7 +190,7 @@ impl StreamableHttpClient for HttpClient {
         match sent.await {
             Ok(response) if response.status().is_success() && media_type(&response) == EVENTS => {
                 let stream = events(response, &self.wire, None);
-                Ok(self.answers(stream, None))
+                Ok(answers(&self.wire, stream, None))
             }
             // No stream there, which is allowed. An end of the session shows at the next request.
             Ok(response) if !response.status().is_server_error() => {
@@ -251,7 +226,9 @@ impl HttpClient {
         session: Option<&str>,
         custom_headers: HashMap<HeaderName, HeaderValue>,
     ) -> Result<StreamableHttpPostResponse, WireError> {
-        let mut headers: HeaderMap = custom_headers.into_iter().collect();
+        // Room for ours besides, so that it need not grow.
+        let mut headers = HeaderMap::with_capacity(custom_headers.len() + 4);
+        headers.extend(custom_headers);
         headers.insert(
             ACCEPT,
             HeaderValue::from_static("application/json, text/event-stream"),
@@ -277,7 +254,7 @@ impl HttpClient {
         let response = self.wire.send(ask).await?;
         let status = response.status();
         if !status.is_success() {
-            return self.refused(posted, response, session.is_some()).await;
+            return Box::pin(self.refused(posted, response, session.is_some())).await;
         }
         if matches!(status, StatusCode::ACCEPTED | StatusCode::NO_CONTENT) {
             return Ok(StreamableHttpPostResponse::Accepted);
@@ -299,7 +276,7 @@ impl HttpClient {
                 // Nobody slows down what comes before a handshake is over.
                 let most = (posted.begins || posted.discovers).then_some(EVENT_BYTES);
                 let stream = events(response, &self.wire, most);
-                let stream = self.answers(stream, Some(id.clone()));
+                let stream = answers(&self.wire, stream, Some(id.clone()));
                 Ok(StreamableHttpPostResponse::Sse(stream, given))
             }
             JSON => {
@@ -371,143 +348,6 @@ impl HttpClient {
         }
         Err(error)
     }
-
-    /// The events of a stream as rmcp may have them; `of` is the request that the stream answers.
-    fn answers(&self, stream: EventStream, of: Option<RequestId>) -> EventStream {
-        let wire = self.wire.clone();
-        stream
-            .scan(false, move |over, event| {
-                let event = match event {
-                    _ if *over => None,
-                    Ok(event) => Some(Ok(readable(event))),
-                    Err(error) => {
-                        *over = true;
-                        let too_large = is_too_large(&error);
-                        if too_large {
-                            wire.failed(&WireError::TooLarge { limit: EVENT_BYTES });
-                        }
-                        // The stream's end says the rest: rmcp opens it again or tells the request.
-                        of.clone().filter(|_| too_large).and_then(|id| {
-                            let answer = unreadable(id, "the answer is larger than 4 MiB");
-                            let text = serde_json::to_string(&answer).ok()?;
-                            Some(Ok(Sse::default().data(text)))
-                        })
-                    }
-                };
-                futures::future::ready(event)
-            })
-            .boxed()
-    }
-}
-
-/// What is posted.
-struct Posted<'a> {
-    /// For the log.
-    what: &'a str,
-    /// Of a request.
-    id: Option<RequestId>,
-    harmless: bool,
-    discovers: bool,
-    /// It is `initialize`: the answer's session is ours.
-    begins: bool,
-}
-
-impl<'a> Posted<'a> {
-    fn new(message: &'a ClientJsonRpcMessage) -> Self {
-        let (what, id) = match message {
-            JsonRpcMessage::Request(request) => (request.request.method(), Some(&request.id)),
-            JsonRpcMessage::Notification(notification) => (
-                match &notification.notification {
-                    ClientNotification::InitializedNotification(_) => "notifications/initialized",
-                    ClientNotification::CancelledNotification(_) => "notifications/cancelled",
-                    _ => "notification",
-                },
-                None,
-            ),
-            JsonRpcMessage::Response(_) | JsonRpcMessage::Error(_) => ("answer", None),
-        };
-        let request = match message {
-            JsonRpcMessage::Request(request) => Some(&request.request),
-            _ => None,
-        };
-        Self {
-            what,
-            id: id.cloned(),
-            harmless: matches!(
-                what,
-                "initialize" | "server/discover" | "ping" | "tools/list"
-            ),
-            discovers: matches!(request, Some(ClientRequest::DiscoverRequest(_))),
-            begins: matches!(request, Some(ClientRequest::InitializeRequest(_))),
-        }
-    }
-
-    /// The answer to `server/discover` if it is one, and else that the server is an older one.
-    async fn discovered(
-        &self,
-        response: StreamableHttpPostResponse,
-        limit: Duration,
-    ) -> StreamableHttpPostResponse {
-        let first = response.expect_initialized::<WireError>();
-        match tokio::time::timeout(limit, first).await {
-            Ok(Ok((message, session))) => match &message {
-                JsonRpcMessage::Response(response)
-                    if matches!(response.result, ServerResult::DiscoverResult(_)) =>
-                {
-                    StreamableHttpPostResponse::Json(message, session)
-                }
-                JsonRpcMessage::Error(_) => StreamableHttpPostResponse::Json(message, session),
-                _ => self.is_older(),
-            },
-            _ => self.is_older(),
-        }
-    }
-
-    fn is_older(&self) -> StreamableHttpPostResponse {
-        let error = ErrorData::invalid_request("the server does not know server/discover", None);
-        StreamableHttpPostResponse::Json(ServerJsonRpcMessage::error(error, self.id.clone()), None)
-    }
-}
-
-/// The answer in a body to the request of this id; one that cannot be read, or is to another request, says so.
-fn answer(id: &RequestId, body: &[u8]) -> ServerJsonRpcMessage {
-    match serde_json::from_slice::<ServerJsonRpcMessage>(body) {
-        Ok(JsonRpcMessage::Response(response)) if response.id.to_string() == id.to_string() => {
-            JsonRpcMessage::Response(response)
-        }
-        Ok(JsonRpcMessage::Error(error)) => {
-            ServerJsonRpcMessage::error(error.error, Some(id.clone()))
-        }
-        Ok(_) => unreadable(id.clone(), "the answer is not to what was asked"),
-        Err(_) => unreadable(id.clone(), "the answer is not in the form of JSON-RPC"),
-    }
-}
-
-/// rmcp passes over what it cannot read, and a request would wait for its deadline: an answer that is none says so.
-fn readable(mut event: Sse) -> Sse {
-    event.retry = event
-        .retry
-        .map(|millis| millis.clamp(*RETRY.start(), *RETRY.end()));
-    if let Some(data) = &event.data
-        && data.len() > 2
-        && serde_json::from_str::<ServerJsonRpcMessage>(data).is_err()
-        && let Some(id) = id_of_answer(data.as_bytes())
-        && let Ok(text) =
-            serde_json::to_string(&unreadable(id, "the answer is not in the form of JSON-RPC"))
-    {
-        event.data = Some(text);
-    }
-    event
-}
-
-fn is_too_large(error: &sse_stream::Error) -> bool {
-    let sse_stream::Error::Body(error) = error else {
-        return false;
-    };
-    matches!(
-        error.downcast_ref::<WireError>(),
-        Some(WireError::TooLarge { .. })
-    )
 }
 
 fn speaks_of_session(body: &[u8]) -> bool {
@@ -519,75 +359,5 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: Option<&str>) {
     let value = value.and_then(|value| HeaderValue::from_str(value).ok());
     if let (Ok(name), Some(value)) = (HeaderName::from_bytes(name.as_bytes()), value) {
         headers.insert(name, value);
-    }
-}
-
-async fn farewell(wire: &Wire, session: &str, mut headers: HeaderMap) {
-    set(&mut headers, HEADER_SESSION_ID, Some(session));
-    // A server that does not take it forgets the session by itself.
-    let _ = wire
-        .send(Ask {
-            method: Method::DELETE,
-            url: None,
-            headers,
-            body: Vec::new(),
-            what: "session",
-            limit: FAREWELL,
-            harmless: false,
-            farewell: true,
-        })
-        .await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_that_cannot_be_read_answers_its_request() {
-        let id = RequestId::Number(7);
-        for (body, expected) in [
-            (r#"{"jsonrpc":"2.0","id":7,"result":{}}"#, r#""result":{}"#),
-            (
-                r#"{"jsonrpc":"2.0","id":"7","result":{}}"#,
-                r#""result":{}"#,
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":8,"result":{}}"#,
-                "not to what was asked",
-            ),
-            (
-                r#"{"jsonrpc":"2.0","method":"ping","id":1}"#,
-                "not to what was asked",
-            ),
-            (
-                r#"{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":"m"}}"#,
-                r#""message":"m""#,
-            ),
-            ("[]", "not in the form"),
-            ("", "not in the form"),
-        ] {
-            let text = serde_json::to_string(&answer(&id, body.as_bytes())).unwrap();
-            assert!(text.contains(expected), "{body}: {text}");
-        }
-    }
-
-    #[test]
-    fn events_that_cannot_be_read_answer_their_request_and_pauses_are_bounded() {
-        for (data, expected) in [
-            (r#"{"jsonrpc":"2.0","id":3,"error":"x"}"#, "not in the form"),
-            (r#"{"jsonrpc":"2.0","id":3,"result":{}}"#, r#""result":{}"#),
-            ("hello", "hello"),
-            ("", ""),
-        ] {
-            let event = readable(Sse::default().data(data));
-            assert!(
-                event.data.as_deref().unwrap_or("").contains(expected),
-                "{data}"
-            );
-        }
-        for (asked, kept) in [(0, 250), (500, 500), (u64::MAX, 60_000)] {
-            assert_eq!(readable(Sse::default().retry(asked)).retry, Some(kept));
-        }
     }
 }

@@ -55,7 +55,7 @@ pub(super) async fn open_slowly(
 ) -> Result<Opened, Trouble> {
     let wire = Wire::lay(context, thread, server, logs).await?;
     passed(Stage::Address, wire.host());
-    let addresses = context.net.resolve(wire.url()).await;
+    let addresses = context.outside.net.resolve(wire.url()).await;
     let addresses = addresses.map_err(|error| WireError::Net(error).trouble(Stage::Dns))?;
     let addresses: Vec<_> = addresses.iter().take(3).map(ToString::to_string).collect();
     passed(Stage::Dns, addresses.join(", "));

@@ -125,7 +125,7 @@ impl Probe<'_> {
     }
 
     async fn look_up(&mut self) -> Result<Arc<Wire>, Trouble> {
-        let net = &self.context.net;
+        let net = &self.context.outside.net;
         if let Err(problem) = net.judge_url(&self.server.url) {
             return Err(words::bad_address(&problem));
         }

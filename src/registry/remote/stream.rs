@@ -39,7 +39,7 @@ pub(in crate::registry) fn events(
 
 /// A whole body of at most `limit` bytes.
 pub(in crate::registry) async fn read_body(
-    response: reqwest::Response,
+    mut response: reqwest::Response,
     limit: usize,
 ) -> Result<Vec<u8>, WireError> {
     let too_large = || WireError::TooLarge { limit };
@@ -48,9 +48,7 @@ pub(in crate::registry) async fn read_body(
         return Err(too_large());
     }
     let mut body = Vec::new();
-    let mut bytes = response.bytes_stream();
-    while let Some(piece) = bytes.next().await {
-        let piece = piece.failing()?;
+    while let Some(piece) = response.chunk().await.failing()? {
         if piece.len() > limit - body.len() {
             return Err(too_large());
         }
@@ -64,10 +62,8 @@ pub(in crate::registry) fn media_type(response: &reqwest::Response) -> String {
     let header = response.headers().get(http::header::CONTENT_TYPE);
     let text = header.and_then(|value| value.to_str().ok()).unwrap_or("");
     let kind = text.split(';').next().unwrap_or("").trim();
-    kind.chars()
-        .take(80)
-        .collect::<String>()
-        .to_ascii_lowercase()
+    // A header's text is ASCII, so every byte is a character.
+    kind.get(..80).unwrap_or(kind).to_ascii_lowercase()
 }
 
 /// A body that goes when its connection is closed, and not only when it is read next: whoever took it may hold it for as

@@ -14,21 +14,17 @@ const MISSES: u32 = 2;
 
 /// The checks of one connection; none for a server that runs here, whose process says more.
 pub(super) struct Health {
-    is_remote: bool,
     every: Duration,
-    remote: RemoteOptions,
     at: Instant,
     checking: Option<Pin<Box<dyn Future<Output = Checked> + Send>>>,
     misses: u32,
 }
 
 impl Health {
-    pub(super) fn new(connection: &Connection, options: &RegistryOptions) -> Self {
+    pub(super) fn new(options: &RegistryOptions) -> Self {
         let every = options.health_every;
         Self {
-            is_remote: !connection.is_local,
             every,
-            remote: options.remote.clone(),
             at: Instant::now() + every,
             checking: None,
             misses: 0,
@@ -36,27 +32,17 @@ impl Health {
     }
 
     /// Waits until the next check is over. Goes on where it was when it is dropped half way.
-    pub(super) async fn next(&mut self, connection: &Connection) -> Checked {
-        if !self.is_remote {
-            return std::future::pending().await;
+    ///
+    /// In a box, so that the tasks of servers that run here keep no room for it; an endless wait takes none.
+    pub(super) fn next<'a>(
+        &'a mut self,
+        connection: &'a Connection,
+        options: &'a RemoteOptions,
+    ) -> Pin<Box<dyn Future<Output = Checked> + Send + 'a>> {
+        if connection.is_local {
+            return Box::pin(std::future::pending());
         }
-        loop {
-            if let Some(checking) = &mut self.checking {
-                let checked = checking.await;
-                self.checking = None;
-                self.at = Instant::now() + remote::jittered(self.every);
-                return checked;
-            }
-            tokio::select! {
-                () = connection.events.suspected.notified() => {
-                    self.at = self.at.min(Instant::now() + self.remote.suspect_after);
-                }
-                () = sleep_until(self.at) => {
-                    let (peer, is_modern) = (connection.peer.clone(), connection.is_modern());
-                    self.checking = Some(Box::pin(remote::check(peer, is_modern, self.remote.check_limit)));
-                }
-            }
-        }
+        Box::pin(self.check(connection, options))
     }
 
     /// What is wrong after a check. A server that does not answer may be busy with a call that is under way.
@@ -74,6 +60,26 @@ impl Health {
             Err(None) => {
                 self.misses += 1;
                 (self.misses >= MISSES && !is_busy).then(remote::unanswering)
+            }
+        }
+    }
+
+    async fn check(&mut self, connection: &Connection, options: &RemoteOptions) -> Checked {
+        loop {
+            if let Some(checking) = &mut self.checking {
+                let checked = checking.await;
+                self.checking = None;
+                self.at = Instant::now() + remote::jittered(self.every);
+                return checked;
+            }
+            tokio::select! {
+                () = connection.events.suspected.notified() => {
+                    self.at = self.at.min(Instant::now() + options.suspect_after);
+                }
+                () = sleep_until(self.at) => {
+                    let (peer, is_modern) = (connection.peer.clone(), connection.is_modern());
+                    self.checking = Some(Box::pin(remote::check(peer, is_modern, options.check_limit)));
+                }
             }
         }
     }

@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::config::{RemoteAuth, RemoteServer, RemoteTransport, StdioServer};
+use crate::config::{NetworkGrant, RemoteAuth, RemoteServer, RemoteTransport, StdioServer};
 use crate::net::{Net, NetOptions};
 use crate::registry::handle::Order;
-use crate::registry::{NoKeys, Registry, RegistryOptions, ToolCache};
+use crate::registry::{NoKeys, Outside, Registry, RegistryOptions, ToolCache};
 
 const THREAD: ThreadId = ThreadId::Local;
 
@@ -29,6 +29,7 @@ fn off() -> StdioServer {
         args: Vec::new(),
         env: Vec::new(),
         cwd: None,
+        network: NetworkGrant::Unsaid,
         disabled: true,
     }
 }
@@ -69,7 +70,10 @@ fn described(snapshot: &Snapshot) -> Vec<(String, bool, &'static str)> {
 async fn local_then_remote_then_the_operators_and_only_those_need_no_agreement() {
     let options = RegistryOptions::new("launcher".into(), std::env::temp_dir());
     let net = Net::new(NetOptions::default());
-    let (registry, _notices) = Registry::start(options, Arc::new(NoCache), net, Arc::new(NoKeys));
+    let (registry, _notices) = Registry::start(
+        options,
+        Outside::bare(Arc::new(NoCache), net, Arc::new(NoKeys)),
+    );
     let mut config = ThreadConfig {
         local: vec![(name("l"), off())],
         remote: vec![(name("r"), far())],
@@ -118,8 +122,10 @@ async fn local_then_remote_then_the_operators_and_only_those_need_no_agreement()
 async fn an_edit_while_a_start_ends_is_reported_when_the_edit_has_started() {
     let options = RegistryOptions::new("launcher".into(), std::env::temp_dir());
     let net = Net::new(NetOptions::default());
-    let (registry, mut notices) =
-        Registry::start(options, Arc::new(NoCache), net, Arc::new(NoKeys));
+    let (registry, mut notices) = Registry::start(
+        options,
+        Outside::bare(Arc::new(NoCache), net, Arc::new(NoKeys)),
+    );
     let thread = Thread::new(THREAD, registry.room.context.clone());
     let one = |command: &str| StdioServer {
         command: command.to_owned(),
@@ -133,6 +139,7 @@ async fn an_edit_while_a_start_ends_is_reported_when_the_edit_has_started() {
         name: name("one"),
         state: ServerState::Starting {
             since: Instant::now(),
+            doing: None,
         },
         tools: Arc::default(),
         refused: Arc::default(),

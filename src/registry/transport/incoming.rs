@@ -1,9 +1,11 @@
 //! The way from a process: lines of bounded length out of a buffer that is only large while it is needed.
 
 use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, ReadBuf};
 use tokio::net::unix::pipe;
 
 use super::LINE_BYTES;
@@ -12,9 +14,10 @@ use super::unreadable::END_BYTES;
 
 /// Bytes of a line that is thrown away that count as one message.
 const NOISE_BYTES: f64 = 4096.0;
-/// What one read asks for at least, which is also what a quiet server's buffer may keep, and what a busy one's may. A longer
-/// line doubles its buffer, so it takes few reads.
-pub(super) const READ_BYTES: usize = 2 * 1024;
+/// What one read asks for at least. It goes to the stack first, so that a server that says little holds little.
+pub(super) const READ_BYTES: usize = 8 * 1024;
+/// What the buffer of a quiet server may keep, and of a busy one.
+pub(super) const QUIET_BYTES: usize = 512;
 pub(super) const KEEP_BYTES: usize = 64 * 1024;
 
 /// The server's stdout, line by line. Everything survives a cancelled read.
@@ -74,19 +77,31 @@ impl Incoming {
         }
     }
 
-    /// Reads into a buffer that is only large while it is needed. A read that does not fill it tells the runtime that the
-    /// pipe is empty, which saves one that would find that out.
+    /// Reads what is there. A read that does not fill its space tells the runtime that the pipe is empty, which saves one
+    /// that would find that out.
     fn poll_read(&mut self, context: &mut Context<'_>, quiet: bool) -> Poll<io::Result<usize>> {
-        self.make_room();
-        let read = std::pin::pin!(self.pipe.read_buf(&mut self.buffer)).poll(context);
-        if read.is_pending()
-            && quiet
-            && self.buffer.is_empty()
-            && self.buffer.capacity() > READ_BYTES
-        {
-            self.buffer = Vec::new();
+        self.forget();
+        if self.buffer.len() >= READ_BYTES {
+            // A long line. `reserve` doubles, so it takes few reads and no more than its length twice.
+            if self.buffer.capacity() - self.buffer.len() < READ_BYTES {
+                self.buffer.reserve(READ_BYTES);
+            }
+            return std::pin::pin!(self.pipe.read_buf(&mut self.buffer)).poll(context);
         }
-        read
+        let mut space = [const { MaybeUninit::uninit() }; READ_BYTES];
+        let mut space = ReadBuf::uninit(&mut space);
+        match Pin::new(&mut self.pipe).poll_read(context, &mut space) {
+            Poll::Ready(result) => {
+                self.buffer.extend_from_slice(space.filled());
+                Poll::Ready(result.map(|()| space.filled().len()))
+            }
+            Poll::Pending => {
+                if quiet && self.buffer.is_empty() && self.buffer.capacity() > QUIET_BYTES {
+                    self.buffer = Vec::new();
+                }
+                Poll::Pending
+            }
+        }
     }
 
     fn line_in_buffer(&mut self) -> Option<Line> {
@@ -125,7 +140,8 @@ impl Incoming {
         None
     }
 
-    fn make_room(&mut self) {
+    /// Makes room of what is done with; the buffer is only large while it is needed.
+    fn forget(&mut self) {
         if self.done > 0 {
             self.buffer.drain(..self.done);
             self.searched -= self.done;
@@ -133,10 +149,6 @@ impl Incoming {
         }
         if self.buffer.capacity() > KEEP_BYTES && self.buffer.len() < READ_BYTES {
             self.buffer.shrink_to(READ_BYTES);
-        }
-        if self.buffer.capacity() - self.buffer.len() < READ_BYTES / 2 {
-            // `reserve` doubles, so a long line costs no more than its length twice.
-            self.buffer.reserve(READ_BYTES);
         }
     }
 }

@@ -62,6 +62,7 @@ async fn has_metadata(context: &Context, url: &Url) -> bool {
         let Ok(request) = request else { continue };
         let hops = Redirects::Follow(METADATA_HOPS);
         let fetched = context
+            .outside
             .net
             .fetch(request, hops, METADATA_BYTES, METADATA_LIMIT);
         if let Ok(answer) = fetched.await

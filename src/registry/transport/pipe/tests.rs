@@ -1,7 +1,9 @@
 use std::io::Write as _;
+use std::time::Duration;
 
 use super::super::LINE_BYTES;
-use super::super::incoming::{KEEP_BYTES, READ_BYTES};
+use super::super::incoming::{KEEP_BYTES, QUIET_BYTES, READ_BYTES};
+use super::super::noise::Noise;
 use super::*;
 
 fn pair() -> (PipeTransport, std::fs::File, std::fs::File) {
@@ -77,6 +79,35 @@ async fn an_answer_over_the_limit_answers_its_request() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn d18_a_line_of_300_mb_leaves_memory_flat() {
+    let (mut transport, _stdin, mut out) = pair();
+    // A flood is slowed down and cut off after a while; here it may go on to its end, on a clock that jumps.
+    transport.incoming.noise = Noise::until(Duration::from_hours(1));
+    let writer = std::thread::spawn(move || {
+        out.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":7,\"result\":{\"t\":\"")
+            .unwrap();
+        let piece = vec![b'x'; 1024 * 1024];
+        for _ in 0..300 {
+            out.write_all(&piece).unwrap();
+        }
+        out.write_all(b"\"}}\n").unwrap();
+    });
+    transport.unanswered = 1;
+    let answer = loop {
+        // Given up now and then, only to look at what is held meanwhile.
+        let some = Duration::from_millis(5);
+        match tokio::time::timeout(some, transport.receive()).await {
+            Ok(answer) => break described(answer),
+            Err(_) => assert!(transport.incoming.buffer.capacity() <= 2 * LINE_BYTES),
+        }
+    };
+    assert!(answer.contains("4 MiB"), "{answer}");
+    assert_eq!(described(transport.receive().await), "end");
+    assert!(transport.incoming.buffer.capacity() <= KEEP_BYTES);
+    writer.join().unwrap();
+}
+
 #[tokio::test]
 async fn a_quiet_server_holds_no_large_buffer() {
     let (mut transport, _stdin, mut out) = pair();
@@ -90,7 +121,7 @@ async fn a_quiet_server_holds_no_large_buffer() {
         .unwrap();
         assert!(transport.receive().await.is_some());
         assert!(futures::poll!(Box::pin(transport.receive())).is_pending());
-        assert_eq!(transport.incoming.buffer.capacity() > READ_BYTES, is_large);
+        assert_eq!(transport.incoming.buffer.capacity() > QUIET_BYTES, is_large);
     }
 }
 

@@ -1,0 +1,348 @@
+//! Installing a package once, and what is started then.
+//!
+//! A package has a folder of its own, which the step that installs it may write to and its servers may only read. What we
+//! note about it lies beside that folder, where neither can write. A folder without a note was not finished, and is made
+//! anew.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::super::super::Stage;
+use super::super::super::context::Context;
+use super::super::super::trouble::{Mend, Trouble};
+use super::recognise::{Manager, Package};
+use super::step::{Step, may_run_scripts, run};
+use super::{folder, words};
+use crate::thread::ThreadId;
+
+/// How long an installation takes at most.
+const LIMIT: Duration = Duration::from_mins(3);
+/// Bytes of a package's own description, and of the beginning of its program.
+const DESCRIPTION: u64 = 1024 * 1024;
+
+/// What starts a package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Program {
+    /// The program: `node`, a Python.
+    pub(super) command: String,
+    /// Its arguments before the server's own.
+    pub(super) before: Vec<String>,
+}
+
+/// What is noted beside a package's folder.
+#[derive(Default, Serialize, Deserialize)]
+struct Note {
+    /// By the name that the line gives it; empty for the package's own.
+    programs: BTreeMap<String, Program>,
+    /// The lines that left the version open, and got this one.
+    asked: Vec<String>,
+}
+
+/// The folder of a package.
+pub(super) fn place(
+    context: &Context,
+    thread: ThreadId,
+    package: &Package,
+    version: &str,
+) -> PathBuf {
+    let name = package.name.replace('/', "+");
+    let extras = package.extras.replace(['[', ']'], "+");
+    managed(context, thread, package.manager).join(format!("{name}{extras}@{version}"))
+}
+
+/// Whether it is installed.
+pub(super) fn is_there(place: &Path) -> bool {
+    note_of(place).is_some()
+}
+
+/// The version that was installed for a line that leaves it open.
+pub(super) async fn chosen(
+    context: &Arc<Context>,
+    thread: ThreadId,
+    package: &Package,
+) -> Option<String> {
+    let folder = managed(context, thread, package.manager);
+    let prefix = format!("{}@", package.name.replace('/', "+"));
+    let asked = asked(package);
+    let look = move || {
+        let entries = std::fs::read_dir(&folder).ok()?.flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        names.into_iter().find_map(|name| {
+            let version = name.strip_suffix(".json")?.strip_prefix(&prefix)?;
+            let note = note_of(&folder.join(format!("{prefix}{version}")))?;
+            note.asked.contains(&asked).then(|| version.to_owned())
+        })
+    };
+    tokio::task::spawn_blocking(look).await.ok().flatten()
+}
+
+/// How a line leaves the version open.
+fn asked(package: &Package) -> String {
+    package.spec(package.version.as_deref())
+}
+
+/// Installs it where that is not done, and says what to start.
+pub(super) async fn ensure(
+    context: &Arc<Context>,
+    thread: ThreadId,
+    package: &Package,
+    version: &str,
+) -> Result<Program, Trouble> {
+    let place = place(context, thread, package, version);
+    let lock = context.install_lock(thread);
+    // Two servers of one package: the second finds what the first installed.
+    let _turn = lock.lock().await;
+    let wanted = package.program.clone().unwrap_or_default();
+    let (known, key) = (place.clone(), wanted.clone());
+    let found = tokio::task::spawn_blocking(move || note_of(&known)).await;
+    let note: Option<Note> = found.ok().flatten();
+    let asked = package.exact().is_none().then(|| asked(package));
+    if let Some(note) = &note
+        && let Some(program) = note.programs.get(&key)
+        && asked
+            .as_ref()
+            .is_none_or(|asked| note.asked.contains(asked))
+    {
+        return Ok(program.clone());
+    }
+    if note.is_none() {
+        install(context, thread, package, version, &place).await?;
+    }
+    let mut note = note.unwrap_or_default();
+    let (found, own) = (package.clone(), place.clone());
+    let finding = move || {
+        let program = match found.manager {
+            Manager::Npm => npm_program(&own, &found),
+            Manager::Uv => uv_program(&own, &found),
+        }
+        .ok_or_else(|| no_program(&found))?;
+        note.programs.insert(wanted, program.clone());
+        note.asked.extend(asked);
+        note.asked.dedup();
+        keep_note(&own, &note).map_err(|error| cannot_keep(&error))?;
+        Ok(program)
+    };
+    let looked = tokio::task::spawn_blocking(finding).await;
+    looked.map_err(|error| cannot_keep(&error))?
+}
+
+async fn install(
+    context: &Arc<Context>,
+    thread: ThreadId,
+    package: &Package,
+    version: &str,
+    place: &Path,
+) -> Result<(), Trouble> {
+    let what = format!("`{}@{version}` is not installed", package.name);
+    clear(place).await?;
+    let text = |path: &Path| path.to_string_lossy().into_owned();
+    let spec = package.spec(Some(version));
+    let scripts = may_run_scripts(context);
+    let (mut args, variables): (Vec<&str>, Vec<(String, String)>) = match package.manager {
+        Manager::Npm => (
+            vec![
+                "install",
+                "--no-audit",
+                "--no-fund",
+                "--no-package-lock",
+                "--omit=dev",
+                "--no-progress",
+                "--loglevel=error",
+                "--fetch-retries=1",
+            ],
+            vec![
+                ("npm_config_cache".to_owned(), text(&place.join(".home"))),
+                ("npm_config_userconfig".to_owned(), "/dev/null".to_owned()),
+                ("npm_config_update_notifier".to_owned(), "false".to_owned()),
+            ],
+        ),
+        Manager::Uv => (
+            vec!["tool", "install", "--no-progress"],
+            uv_variables(place),
+        ),
+    };
+    match package.manager {
+        Manager::Npm if !scripts => args.push("--ignore-scripts"),
+        Manager::Uv if !scripts => args.push("--no-build"),
+        Manager::Npm | Manager::Uv => {}
+    }
+    let prefix = text(place);
+    if package.manager == Manager::Npm {
+        args.extend(["--prefix", &prefix]);
+    }
+    args.push(&spec);
+    let step = Step {
+        package,
+        args: args.into_iter().map(str::to_owned).collect(),
+        variables,
+        input: String::new(),
+        place,
+        limit: LIMIT,
+        what: &what,
+    };
+    let installed = run(context, thread, step).await;
+    if installed.is_err() {
+        clear(place).await?;
+    } else {
+        let home = place.join(".home");
+        let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(home)).await;
+    }
+    installed.map(|_| ())
+}
+
+/// Where uv works: everything in the package's folder.
+pub(super) fn uv_variables(place: &Path) -> Vec<(String, String)> {
+    let at = |name: &str| place.join(name).to_string_lossy().into_owned();
+    [
+        ("UV_TOOL_DIR", at("tools")),
+        ("UV_TOOL_BIN_DIR", at("bin")),
+        ("UV_CACHE_DIR", at(".home/cache")),
+        ("UV_LINK_MODE", "copy".to_owned()),
+        ("UV_NO_CONFIG", "1".to_owned()),
+        ("UV_PYTHON_DOWNLOADS", "never".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
+/// Takes away what is there, finished or not.
+async fn clear(place: &Path) -> Result<(), Trouble> {
+    let place = place.to_owned();
+    let clear = move || {
+        let _ = std::fs::remove_file(note_path(&place));
+        // Follows no symlink.
+        match std::fs::remove_dir_all(&place) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    };
+    let cleared = tokio::task::spawn_blocking(clear).await;
+    cleared
+        .map_err(|error| cannot_keep(&error))?
+        .map_err(|error| cannot_keep(&error))
+}
+
+/// As npx chooses: the program that is named, else the only one, else the one that is called like the package.
+fn npm_program(place: &Path, package: &Package) -> Option<Program> {
+    let modules = place.join("node_modules");
+    let bin = if let Some(program) = &package.program {
+        program.clone()
+    } else {
+        let description = modules.join(&package.name).join("package.json");
+        let description: Value = serde_json::from_slice(&read(&description)?).ok()?;
+        let short = package.name.rsplit('/').next().unwrap_or_default();
+        match description.get("bin")? {
+            Value::String(_) => short.to_owned(),
+            Value::Object(bins) if bins.len() == 1 => bins.keys().next()?.clone(),
+            Value::Object(bins) => bins.keys().find(|bin| *bin == short)?.clone(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return None,
+        }
+    };
+    let is_name = !bin.is_empty() && !bin.contains('/') && bin != "..";
+    let script = is_name.then(|| modules.join(".bin").join(bin))?;
+    let script = script.canonicalize().ok()?;
+    if !script.starts_with(place.canonicalize().ok()?) {
+        return None;
+    }
+    let path = script.to_string_lossy().into_owned();
+    let begin = read(&script)?;
+    let first = begin.split(|byte| *byte == b'\n').next()?;
+    let first = String::from_utf8_lossy(first);
+    let words = first.strip_prefix("#!").unwrap_or_default();
+    let mut words = words
+        .split_whitespace()
+        .skip_while(|word| *word != "node" && !word.ends_with("/node"));
+    Some(match words.next() {
+        Some(_) => Program {
+            command: "node".to_owned(),
+            before: words.map(str::to_owned).chain([path]).collect(),
+        },
+        None => Program {
+            command: path,
+            before: Vec::new(),
+        },
+    })
+}
+
+/// The Python of the package's own environment, with the program's script.
+fn uv_program(place: &Path, package: &Package) -> Option<Program> {
+    let program = package.program.as_deref().unwrap_or(&package.name);
+    // PEP 503.
+    let name: Vec<&str> = package.name.split(['-', '_', '.']).collect();
+    let bin = place
+        .canonicalize()
+        .ok()?
+        .join("tools")
+        .join(name.join("-").to_ascii_lowercase())
+        .join("bin");
+    let is_name = !program.is_empty() && !program.contains('/') && program != "..";
+    let script = is_name.then(|| bin.join(program))?;
+    let text = |path: PathBuf| path.to_string_lossy().into_owned();
+    script.is_file().then(|| Program {
+        command: text(bin.join("python")),
+        before: vec![text(script)],
+    })
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).ok()?;
+    file.take(DESCRIPTION).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn managed(context: &Context, thread: ThreadId, manager: Manager) -> PathBuf {
+    folder(context, thread).join(words::manager(manager))
+}
+
+fn note_path(place: &Path) -> PathBuf {
+    let mut name = place.file_name().unwrap_or_default().to_owned();
+    name.push(".json");
+    place.with_file_name(name)
+}
+
+fn note_of(place: &Path) -> Option<Note> {
+    let note = serde_json::from_slice(&read(&note_path(place))?).ok()?;
+    place.is_dir().then_some(note)
+}
+
+/// Written beside the folder, in the bot's own one.
+fn keep_note(place: &Path, note: &Note) -> std::io::Result<()> {
+    let path = note_path(place);
+    let temporary = path.with_extension("new");
+    let mut file = std::fs::File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(note)?)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, &path)
+}
+
+fn no_program(package: &Package) -> Trouble {
+    let what = match &package.program {
+        Some(program) => format!("the package `{}` has no program `{program}`", package.name),
+        None => format!(
+            "the package `{}` does not say which of its programs is the server",
+            package.name
+        ),
+    };
+    let advice = match package.manager {
+        Manager::Npm => "Name it: `npx -y -p PACKAGE PROGRAM`.",
+        Manager::Uv => "Name it: `uvx --from PACKAGE PROGRAM`.",
+    };
+    Trouble::new(Stage::Package, what, advice, Mend::Change)
+}
+
+fn cannot_keep(error: &dyn std::fmt::Display) -> Trouble {
+    Trouble::new(
+        Stage::Package,
+        format!("the folder for packages cannot be written: {error}"),
+        "Ask whoever runs the bot.",
+        Mend::Again,
+    )
+}

@@ -1,0 +1,239 @@
+//! One run of a package's manager: confined like a server, with the hosts of its registries and nothing else of the network.
+
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
+
+use super::super::super::Stage;
+use super::super::super::context::Context;
+use super::super::super::launch::{Ended, Spawn, Watch, advice_for, find_program};
+use super::super::super::logs::Logs;
+use super::super::super::network::WaysOut;
+use super::super::super::trouble::{Mend, Trouble};
+use super::super::cage::allowed;
+use super::recognise::{Manager, Package};
+use super::words;
+use crate::config::Masker;
+use crate::net::egress::{Contact, Gate, Reach, Witness};
+use crate::sandbox::{Cage, Granted, Limits, Network, Run, Wrapped, make_home, measure};
+use crate::thread::ThreadId;
+
+/// How often the size of what is being installed is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of an answer.
+const MOST_ANSWER: u64 = 1024 * 1024;
+/// After the end of the process its last words have this long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What to run.
+pub(super) struct Step<'a> {
+    pub(super) package: &'a Package,
+    pub(super) args: Vec<String>,
+    pub(super) variables: Vec<(String, String)>,
+    /// Written to its standard input, which is closed then.
+    pub(super) input: String,
+    /// The folder that it may write to.
+    pub(super) place: &'a Path,
+    pub(super) limit: Duration,
+    /// What does not happen where it fails: "it is not installed".
+    pub(super) what: &'a str,
+}
+
+/// Whether a manager may run code of the packages that it installs: only where that reaches nothing but the registries.
+pub(super) fn may_run_scripts(context: &Context) -> bool {
+    let ways = context.network_ways();
+    ways.proxy || !ways.confined
+}
+
+/// Runs it to its end; what it answered on its standard output.
+pub(super) async fn run(
+    context: &Arc<Context>,
+    thread: ThreadId,
+    step: Step<'_>,
+) -> Result<String, Trouble> {
+    let trouble = |what: String| Trouble::new(Stage::Package, what, "Try again.", Mend::Again);
+    let gate = open_gate(context, step.package.manager).map_err(&trouble)?;
+    let most = context.outside.policy.now().quotas.home_bytes;
+    let prepared = {
+        let (own, place) = (Arc::clone(context), step.place.to_owned());
+        let network = match &gate {
+            Some(gate) => Network::Proxy(gate.socket().to_owned()),
+            None => Network::Host,
+        };
+        let (manager, args) = (step.package.manager, step.args.clone());
+        let variables = step.variables.clone();
+        let prepare = move || prepare(&own, thread, manager, args, variables, &place, network);
+        tokio::task::spawn_blocking(prepare).await
+    };
+    let Wrapped {
+        run,
+        preamble,
+        is_keeper,
+        limits,
+    } = prepared.map_err(|error| trouble(format!("it could not be prepared: {error}")))??;
+    let cannot = |error: std::io::Error| {
+        trouble(format!(
+            "{} could not be started: {error}",
+            words::manager(step.package.manager)
+        ))
+    };
+    let launcher = context.launcher().map_err(cannot)?;
+    let (mut child, mut pipes) = launcher
+        .spawn(Spawn {
+            program: &run.program,
+            arg0: &run.arg0,
+            args: &run.args,
+            env: run.env,
+            cwd: &run.cwd,
+            watch: limits.map(|limits| Watch {
+                memory: limits.memory_bytes,
+                processes: limits.processes,
+                is_keeper,
+            }),
+        })
+        .await
+        .map_err(cannot)?;
+    let logs = Arc::new(Logs::default());
+    let mut drained = logs.drain(pipes.stderr, Arc::new(Masker::default()));
+    let speaking = async move {
+        // One that ends before it read this is told by its end.
+        let _ = pipes.stdin.write_all(&preamble).await;
+        let _ = pipes.stdin.write_all(step.input.as_bytes()).await;
+        drop(pipes.stdin);
+    };
+    let ended = tokio::select! {
+        (answer, ended, ()) = async { tokio::join!(answer(pipes.stdout), child.ended(), speaking) } => Ok((answer, ended)),
+        () = tokio::time::sleep(step.limit) => Err(format!("it took longer than {} seconds", step.limit.as_secs())),
+        () = too_large(step.place, most) => Err("it is larger than what may be installed here".to_owned()),
+        () = context.closing.cancelled() => Err("the bot is ending".to_owned()),
+    };
+    child.sweep().await;
+    drop(gate);
+    drained.wait(LAST_WORDS).await;
+    match ended {
+        Ok((answer, Ok(Ended::Code(0)))) => Ok(answer),
+        Ok(_) => Err(words::failed(step.package, step.what, &logs.lines())),
+        Err(why) => Err(words::ended(&why, step.what)),
+    }
+}
+
+/// The way to the registries; `None` where there is no proxy, and the manager alone runs, with the host's network.
+fn open_gate(context: &Context, manager: Manager) -> Result<Option<Gate>, String> {
+    let Some(WaysOut { egress, .. }) = &context.outside.ways_out else {
+        return Ok(None);
+    };
+    if !context.network_ways().proxy {
+        return Ok(None);
+    }
+    let reach = Reach::Hosts(context.sources().patterns(manager));
+    egress
+        .open(words::manager(manager), reach, Arc::new(Nobody))
+        .map(Some)
+        .map_err(|error| format!("the way to the registries could not be opened: {error}"))
+}
+
+fn prepare(
+    context: &Context,
+    thread: ThreadId,
+    manager: Manager,
+    args: Vec<String>,
+    variables: Vec<(String, String)>,
+    place: &Path,
+    network: Network,
+) -> Result<Wrapped, Trouble> {
+    let change =
+        |what: String, advice: &str| Trouble::new(Stage::Package, what, advice, Mend::Change);
+    let ask = "Ask whoever runs the bot.";
+    let policy = context.outside.policy.now();
+    let sandbox =
+        allowed(&context.outside.sandbox, policy.sandbox, false).map_err(|why| change(why, ask))?;
+    let owner = sandbox.owner(thread);
+    let cannot = |error: std::io::Error| {
+        change(
+            format!("the folder for packages cannot be made: {error}"),
+            ask,
+        )
+    };
+    open_ways(&context.data(), place).map_err(cannot)?;
+    let place = make_home(place, owner).map_err(cannot)?;
+    // Its own caches and notes; nothing of it is kept.
+    let home = place.join(".home");
+    let home = make_home(&home, owner).map_err(cannot)?;
+    let inside = sandbox.home_inside(&home).to_owned();
+    let mut own = context.sources().variables(manager);
+    own.extend(variables);
+    let env = context.environment.for_server(&inside, &own);
+    let path = env.get("PATH").map_or("", String::as_str);
+    let command = words::manager(manager);
+    let program = find_program(command, &place, path)
+        .map_err(|error| change(error.to_string(), &advice_for(&error)))?;
+    let cage = Cage {
+        home,
+        data: context.data(),
+        owner,
+        folders: vec![Granted {
+            path: place.clone(),
+            write: true,
+        }],
+        network,
+        limits: Limits::of(&policy.quotas, 0),
+    };
+    let run = Run {
+        program,
+        arg0: command.to_owned(),
+        args,
+        env,
+        cwd: place,
+    };
+    sandbox
+        .wrap(&cage, run)
+        .map_err(|error| change(format!("it cannot be confined: {error}"), ask))
+}
+
+/// Makes the folders above a package's, which its thread's own user goes through and cannot list.
+fn open_ways(data: &Path, place: &Path) -> std::io::Result<()> {
+    let above = place.strip_prefix(data).ok().and_then(Path::parent);
+    let mut folder = data.to_owned();
+    for name in above.into_iter().flat_map(Path::components) {
+        folder.push(name);
+        match std::fs::DirBuilder::new().mode(0o700).create(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o711))?;
+    }
+    Ok(())
+}
+
+async fn answer(stdout: pipe::Receiver) -> String {
+    let mut bytes = Vec::new();
+    let mut stdout = stdout.take(MOST_ANSWER);
+    let _ = stdout.read_to_end(&mut bytes).await;
+    // What is more is read and passed over, so that nobody waits.
+    let _ = tokio::io::copy(&mut stdout.into_inner(), &mut tokio::io::sink()).await;
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Resolves when the folder holds too much.
+async fn too_large(place: &Path, most: u64) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let place: PathBuf = place.to_owned();
+        let look = move || measure(&place, most, None).bytes > most;
+        if tokio::task::spawn_blocking(look).await.unwrap_or(false) {
+            return;
+        }
+    }
+}
+
+/// What a manager reaches is no server's.
+#[derive(Debug)]
+struct Nobody;
+
+impl Witness for Nobody {
+    fn saw(&self, _: Contact) {}
+}
