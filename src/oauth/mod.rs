@@ -402,6 +402,11 @@ impl OAuth {
         tokens::has_login(&self.room, thread, credential).await
     }
 
+    /// The address that the tokens of a credential are for; `None` where nothing is kept under it.
+    pub async fn address(&self, thread: ThreadId, credential: &CredentialId) -> Option<Url> {
+        tokens::address(&self.room, thread, credential).await
+    }
+
     /// Revokes and forgets, with what is under way for this credential.
     pub async fn logout(&self, thread: ThreadId, credential: &CredentialId) -> LoggedOut {
         tokens::logout(&self.room, thread, credential).await

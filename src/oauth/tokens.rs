@@ -226,6 +226,13 @@ pub(super) async fn has_login(room: &Room, thread: ThreadId, id: &CredentialId) 
     }
 }
 
+/// What its tokens are for; they go to that origin alone.
+pub(super) async fn address(room: &Room, thread: ThreadId, id: &CredentialId) -> Option<Url> {
+    let thread = room.thread_now(thread).await;
+    let known = read(room, thread, id).await.ok().flatten();
+    known.map(|credential| credential.url.clone())
+}
+
 pub(super) async fn logout(room: &Arc<Room>, thread: ThreadId, id: &CredentialId) -> LoggedOut {
     let thread = room.thread_now(thread).await;
     ending::cancel_all(room, thread, id).await;

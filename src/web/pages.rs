@@ -136,6 +136,46 @@ pub(super) fn arrival(arrival: &Arrival) -> Page {
     }
 }
 
+/// Where a secret is entered; `trouble` is why the last one was none.
+pub(super) fn entry(what: &str, trouble: Option<&str>) -> Page {
+    let trouble = trouble.map_or_else(String::new, |why| format!("<p>{}</p>\n", strong(why)));
+    let mut page = page(
+        StatusCode::OK,
+        "Enter a secret",
+        &format!(
+            "<p>Switchboard was asked in a chat to keep {what}.</p>\n{trouble}\
+             <form method=\"post\" autocomplete=\"off\"><p><label for=\"value\">The value itself</label>\
+             <textarea id=\"value\" name=\"value\" rows=\"4\" required autocomplete=\"off\" autocapitalize=\"off\" \
+             spellcheck=\"false\"></textarea></p><button type=\"submit\">Keep it</button></form>\n\
+             <p>It is sealed and shown to nobody. This page works once. If nobody you know asked for this, close it.</p>",
+            what = strong(what),
+        ),
+    );
+    page.form = "'self'";
+    page
+}
+
+/// It was entered.
+pub(super) fn entry_taken(what: &str) -> Page {
+    page(
+        StatusCode::OK,
+        "Thank you",
+        &format!(
+            "<p>I have {}. It goes on in the chat.</p>\n<p>You can close this page.</p>",
+            text(what)
+        ),
+    )
+}
+
+/// The address of such a page that is used up.
+pub(super) fn entry_over() -> Page {
+    page(
+        StatusCode::NOT_FOUND,
+        "This page is over",
+        "<p>A page to enter a secret works once and for 15 minutes. Ask for another one in the chat.</p>",
+    )
+}
+
 /// A path that leads nowhere.
 pub(super) fn nothing_here() -> Page {
     page(

@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use crate::oauth::{Arrival, OAuth};
 
+use super::Behind;
 use super::pages::{self, Page};
 
 /// The router. There is one handler: a proxy may have left the path of the public URL on a request or not, and both are
 /// the same request.
-pub(super) fn routes(oauth: OAuth) -> Router {
-    Router::new().fallback(answer).with_state(oauth)
+pub(super) fn routes(oauth: OAuth, entry: Option<Behind>) -> Router {
+    Router::new().fallback(answer).with_state((oauth, entry))
 }
 
 /// What there is.
@@ -22,14 +23,25 @@ enum Place<'a> {
     Document,
     Callback,
     Start(&'a str),
+    Secret(&'a str),
 }
 
-async fn answer(State(oauth): State<OAuth>, request: Request) -> Response<Body> {
+async fn answer(
+    State((oauth, entry)): State<(OAuth, Option<Behind>)>,
+    request: Request,
+) -> Response<Body> {
     let path = request.uri().path();
     let stripped = || path.strip_prefix(oauth.base_path());
     let Some(place) = place(path).or_else(|| place(stripped()?)) else {
         return pages::nothing_here().into_response();
     };
+    if let Place::Secret(nonce) = place {
+        let nonce = nonce.to_owned();
+        return match entry {
+            Some(Behind(entry)) => super::entry::answer(&*entry, &nonce, request).await,
+            None => pages::nothing_here().into_response(),
+        };
+    }
     let headers = request.headers();
     let (is_get, is_head) = (
         request.method() == Method::GET,
@@ -54,7 +66,7 @@ async fn answer(State(oauth): State<OAuth>, request: Request) -> Response<Body> 
         Place::Start(nonce) if is_get || is_head || request.method() == Method::POST => {
             start(&oauth, nonce).await.into_response()
         }
-        Place::Health | Place::Document | Place::Callback | Place::Start(_) => {
+        Place::Health | Place::Document | Place::Callback | Place::Start(_) | Place::Secret(_) => {
             let mut response = pages::nothing_here().into_response();
             *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
             response
@@ -67,7 +79,10 @@ fn place(path: &str) -> Option<Place<'_>> {
         "/healthz" => Some(Place::Health),
         "/oauth/client.json" => Some(Place::Document),
         "/oauth/callback" => Some(Place::Callback),
-        other => other.strip_prefix("/oauth/start/").map(Place::Start),
+        other => {
+            let start = other.strip_prefix("/oauth/start/").map(Place::Start);
+            start.or_else(|| other.strip_prefix("/secret/").map(Place::Secret))
+        }
     }
 }
 
@@ -97,7 +112,7 @@ async fn leave(oauth: &OAuth, nonce: &str) -> Response<Body> {
 
 /// Whether a form was sent from our own page. Browsers say so (Fetch Metadata); one that says nothing is an old one, and
 /// its person still meets the authorization server's own question.
-fn is_own_form(headers: &HeaderMap) -> bool {
+pub(super) fn is_own_form(headers: &HeaderMap) -> bool {
     headers
         .get("sec-fetch-site")
         .is_none_or(|site| site == "same-origin")
