@@ -109,7 +109,7 @@ fn add(words: Vec<String>, second_dashes: bool) -> Result<Request, CommandError>
         return connect::words(words);
     }
     let mut words = words.into_iter().peekable();
-    let (mut name, mut env, mut cwd) = (None, Vec::new(), None);
+    let (mut name, mut env, mut cwd, mut network) = (None, Vec::new(), None, None);
     let mut command: Vec<String> = Vec::new();
     let (mut options, mut dashes) = (false, false);
     while let Some(word) = words.next() {
@@ -151,6 +151,12 @@ fn add(words: Vec<String>, second_dashes: bool) -> Result<Request, CommandError>
                 let folder = value().filter(|folder| !folder.is_empty());
                 cwd = Some(folder.ok_or_else(|| fault("after `--cwd` comes a folder"))?);
             }
+            "--network" => {
+                let grant = value().filter(|grant| !grant.is_empty());
+                network = Some(grant.ok_or_else(|| {
+                    fault("after `--network` comes none, public, host, or hosts with commas between them")
+                })?);
+            }
             "-s" | "--scope" => {
                 value().ok_or_else(|| fault("after `--scope` comes a word"))?;
             }
@@ -188,6 +194,7 @@ fn add(words: Vec<String>, second_dashes: bool) -> Result<Request, CommandError>
             args: command.collect(),
             env,
             cwd,
+            network,
         })),
     }
 }
@@ -231,7 +238,7 @@ fn is_remote(words: &[String]) -> bool {
                     return true;
                 }
             }
-            "-e" | "--env" | "-s" | "--scope" | "--cwd" => {
+            "-e" | "--env" | "-s" | "--scope" | "--cwd" | "--network" => {
                 words.next();
             }
             option if option.starts_with("--header=") || option.starts_with("--url=") => {

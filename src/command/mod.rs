@@ -4,6 +4,7 @@
 //! capital letters in command words, `/mcp@OurBot`. Arguments after the subcommand stay verbatim where they are JSON.
 
 mod add;
+mod admin;
 mod connect;
 mod json;
 mod lex;
@@ -12,6 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use admin::AdminRequest;
 pub use parse::{CommandError, looks_like_a_command, meant, read};
 pub use table::{Entry, TABLE, help_for, nearest};
 
@@ -32,6 +34,10 @@ pub enum Request {
     HelpFor(Option<String>),
     /// `/cancel`.
     Cancel,
+    /// `/admin …`.
+    Admin(AdminRequest),
+    /// `/settings`.
+    Settings,
     /// `/mcp` alone.
     Panel,
     /// `/mcp add` alone, or with just a name: the guided flow.
@@ -78,6 +84,29 @@ pub enum Request {
     Disable(String),
     /// `/mcp tools [NAME]`.
     Tools(Option<String>),
+    /// `/mcp tools NAME TOOL [mode=always|ask|never]`.
+    Tool {
+        /// The server.
+        server: String,
+        /// The tool.
+        tool: String,
+        /// How calls are made from now on: `always`, `ask` or `never`.
+        mode: Option<&'static str>,
+    },
+    /// `/mcp allow SERVER TOOL|PATTERN…`.
+    Allow {
+        /// The server.
+        server: String,
+        /// Tools and patterns, at least one.
+        tools: Vec<String>,
+    },
+    /// `/mcp deny SERVER TOOL|PATTERN…`.
+    Deny {
+        /// The server.
+        server: String,
+        /// Tools and patterns, at least one.
+        tools: Vec<String>,
+    },
     /// `/mcp call SERVER TOOL [JSON or key=value …]`; also `/mcp call server__tool …`.
     Call {
         /// The server, or a unique tool name where `tool` is `None`.
@@ -97,6 +126,8 @@ pub enum Request {
     Restart(String),
     /// `/mcp history`.
     History,
+    /// `/mcp audit [N|NAME|verify|file]`.
+    Audit(AuditWish),
     /// `/mcp undo`.
     Undo,
     /// `/mcp connect` alone, or with just a name: the guided flow, or the one of a server that is there.
@@ -112,8 +143,34 @@ pub enum Request {
     },
     /// `/mcp logout NAME`.
     Logout(String),
+    /// `/mcp secrets`.
+    Secrets,
+    /// `/mcp secrets set NAME [for SERVER]`.
+    SetSecret {
+        /// What it is called, as typed.
+        name: String,
+        /// The server that it is for.
+        server: Option<String>,
+        /// The value, where it was typed along.
+        value: Option<String>,
+    },
+    /// `/mcp secrets remove NAME`.
+    RemoveSecret(String),
     /// A command of another bot in the same group (`/mcp@OtherBot`): stay silent.
     NotForUs,
+}
+
+/// What is wanted of the audit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditWish {
+    /// The newest lines, so many or as many as are usual.
+    Newest(Option<u32>),
+    /// Those of one server.
+    Of(String),
+    /// Whether it is whole.
+    Verify,
+    /// The files.
+    File,
 }
 
 impl Request {
@@ -123,6 +180,8 @@ impl Request {
             Self::Start(_) => "start",
             Self::Help | Self::HelpFor(_) => "help",
             Self::Cancel => "cancel",
+            Self::Admin(_) => "admin",
+            Self::Settings => "settings",
             Self::Panel => "mcp",
             Self::AddGuided(_) | Self::Add(_) => "add",
             Self::AddJson { .. } => "add-json",
@@ -135,17 +194,21 @@ impl Request {
             Self::Remove(_) => "remove",
             Self::Enable(_) => "enable",
             Self::Disable(_) => "disable",
-            Self::Tools(_) => "tools",
+            Self::Tools(_) | Self::Tool { .. } => "tools",
+            Self::Allow { .. } => "allow",
+            Self::Deny { .. } => "deny",
             Self::Call { .. } => "call",
             Self::Test(_) => "test",
             Self::Status => "status",
             Self::Logs(_) => "logs",
             Self::Restart(_) => "restart",
             Self::History => "history",
+            Self::Audit(_) => "audit",
             Self::Undo => "undo",
             Self::ConnectGuided(_) | Self::Connect(_) => "connect",
             Self::Login { .. } => "login",
             Self::Logout(_) => "logout",
+            Self::Secrets | Self::SetSecret { .. } | Self::RemoveSecret(_) => "secrets",
             Self::NotForUs => "not for us",
         }
     }
@@ -172,6 +235,8 @@ pub struct AddLine {
     pub env: Vec<(String, String)>,
     /// `--cwd DIR`.
     pub cwd: Option<String>,
+    /// `--network none|public|host|HOST,HOST`, as typed.
+    pub network: Option<String>,
 }
 
 impl fmt::Debug for AddLine {

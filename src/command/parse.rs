@@ -1,7 +1,7 @@
 //! A line of text → a [`Request`], or what is wrong with it and how it is written.
 
 use super::table::{self, Entry};
-use super::{Arguments, Request, add, connect, json, lex};
+use super::{Arguments, AuditWish, Request, add, admin, connect, json, lex};
 use crate::config::{FileKind, SyntaxError};
 
 /// Why a line is no request. The desk turns it into a message with one thing to do.
@@ -39,8 +39,12 @@ impl From<lex::Open> for CommandError {
 
 /// Pairs of one command: more is a mistake, and each may look for JSON in the rest of the line.
 const MAX_PAIRS: usize = 256;
+/// Words of one `/mcp allow`.
+const MAX_TOOLS: usize = 21;
+/// How calls of a tool are made.
+const MODES: [&str; 3] = ["always", "ask", "never"];
 /// The commands that are not subcommands.
-const ROOTS: [&str; 4] = ["/mcp", "/help", "/start", "/cancel"];
+const ROOTS: [&str; 6] = ["/mcp", "/help", "/start", "/cancel", "/settings", "/admin"];
 /// Characters of a mistyped command that are compared and repeated.
 const MAX_TYPED: usize = 64;
 
@@ -88,6 +92,8 @@ pub fn read(text: &str, our_name: Option<&str>) -> Result<Request, CommandError>
         "/help" if rest.is_empty() => Ok(Request::Help),
         "/help" => Ok(help(rest)),
         "/cancel" => Ok(Request::Cancel),
+        "/admin" => admin::line(rest).map(Request::Admin),
+        "/settings" => Ok(Request::Settings),
         "/mcp" => subcommand(rest),
         // `/mcp_list`: Telegram makes a command of letters, digits and `_` one that can be tapped.
         tapped if tapped.starts_with("/mcp_") => {
@@ -149,20 +155,46 @@ impl Line<'_> {
             "enable" => self.name().map(Request::Enable),
             "disable" => self.name().map(Request::Disable),
             "tools" if self.rest.is_empty() => Ok(Request::Tools(None)),
-            "tools" => self.name().map(|name| Request::Tools(Some(name))),
+            "tools" => self.tools(),
+            "allow" => {
+                let (server, tools) = self.server_and_tools()?;
+                Ok(Request::Allow { server, tools })
+            }
+            "deny" => {
+                let (server, tools) = self.server_and_tools()?;
+                Ok(Request::Deny { server, tools })
+            }
             "call" => self.call(),
             "test" => self.name().map(Request::Test),
             "status" => self.alone(Request::Status),
             "logs" => self.name().map(Request::Logs),
             "restart" => self.name().map(Request::Restart),
             "history" => self.alone(Request::History),
+            "audit" => self.audit(),
             "undo" => self.alone(Request::Undo),
             "connect" => connect::line(self.rest),
             "login" => connect::login(self.rest),
             "logout" => self.name().map(Request::Logout),
+            "secrets" => self.secrets(),
             "help" => Ok(help(self.rest)),
             other => Err(unknown(other, other)),
         }
+    }
+
+    fn audit(&self) -> Result<Request, CommandError> {
+        if self.rest.is_empty() {
+            return Ok(Request::Audit(AuditWish::Newest(None)));
+        }
+        let word = self.name()?;
+        // A server may have any of these names; `/mcp audit file` is asked for more often than a server is called so.
+        Ok(Request::Audit(match word.as_str() {
+            "verify" => AuditWish::Verify,
+            "file" | "files" => AuditWish::File,
+            number => match number.parse() {
+                Ok(count) => AuditWish::Newest(Some(count)),
+                Err(_) => AuditWish::Of(word),
+            },
+        }))
     }
 
     fn alone(&self, request: Request) -> Result<Request, CommandError> {
@@ -182,6 +214,95 @@ impl Line<'_> {
             }
             _ => Err(self.usage("the server's name is missing")),
         }
+    }
+
+    fn secrets(&self) -> Result<Request, CommandError> {
+        let (verb, rest) = lex::split_word(self.rest);
+        match verb.to_ascii_lowercase().as_str() {
+            "" => Ok(Request::Secrets),
+            "list" | "ls" | "show" if rest.is_empty() => Ok(Request::Secrets),
+            "set" | "add" | "put" | "change" => self.set_secret(rest),
+            "remove" | "rm" | "delete" | "del" | "forget" => {
+                let (name, more) = lex::split_word(rest);
+                if name.is_empty() || !more.is_empty() {
+                    return Err(self.usage("one name is expected: the secret's"));
+                }
+                Ok(Request::RemoveSecret(name.to_owned()))
+            }
+            _ => Err(self.usage("`set NAME` or `remove NAME` may follow this command")),
+        }
+    }
+
+    /// The value is whatever follows, verbatim but for one pair of quotes around it.
+    fn set_secret(&self, rest: &str) -> Result<Request, CommandError> {
+        let (first, mut rest) = lex::split_word(rest);
+        let (name, begun) = match first.split_once('=') {
+            Some((name, begun)) => (name, Some(begun)),
+            None => (first, None),
+        };
+        if name.is_empty() {
+            return Err(self.usage("the secret's name is missing"));
+        }
+        let mut server = None;
+        let (word, after) = lex::split_word(rest);
+        if begun.is_none() && word.eq_ignore_ascii_case("for") && !after.is_empty() {
+            let (named, more) = lex::split_word(after);
+            (server, rest) = (Some(named.to_owned()), more);
+        }
+        let value = match begun {
+            Some(begun) if rest.is_empty() => begun.to_owned(),
+            Some(begun) => format!("{begun} {rest}"),
+            None => rest.to_owned(),
+        };
+        let value = value.trim();
+        let quoted = ['"', '\'', '`'].iter().find_map(|quote| {
+            let inner = value.strip_prefix(*quote)?.strip_suffix(*quote)?;
+            (!inner.contains(*quote)).then_some(inner)
+        });
+        let value = quoted.unwrap_or(value);
+        Ok(Request::SetSecret {
+            name: name.to_owned(),
+            server,
+            value: (!value.is_empty()).then(|| value.to_owned()),
+        })
+    }
+
+    fn tools(&self) -> Result<Request, CommandError> {
+        let words = lex::words(self.rest)?;
+        if words.iter().any(String::is_empty) {
+            return Err(self.usage("a name is missing between the quotes"));
+        }
+        let (tool, mode) = match words.as_slice() {
+            [_] => return self.name().map(|name| Request::Tools(Some(name))),
+            [_, tool] => (tool, None),
+            [_, tool, mode] => {
+                let word = mode.strip_prefix("mode=").unwrap_or(mode);
+                let mode = MODES
+                    .into_iter()
+                    .find(|known| known.eq_ignore_ascii_case(word));
+                let wrong = || self.usage("the mode is one of always, ask and never");
+                (tool, Some(mode.ok_or_else(wrong)?))
+            }
+            _ => return Err(self.usage("a server, a tool and a mode are expected, and no more")),
+        };
+        Ok(Request::Tool {
+            server: words[0].clone(),
+            tool: tool.clone(),
+            mode,
+        })
+    }
+
+    fn server_and_tools(&self) -> Result<(String, Vec<String>), CommandError> {
+        let mut words = lex::words(self.rest)?;
+        words.retain(|word| !word.is_empty());
+        if words.len() < 2 {
+            return Err(self.usage("the server's name and a tool or a pattern are expected"));
+        }
+        if words.len() > MAX_TOOLS {
+            return Err(self.usage("these are too many tools for one command; a pattern such as `read_*` stands for several"));
+        }
+        let server = words.remove(0);
+        Ok((server, words))
     }
 
     fn download(&self) -> Result<Request, CommandError> {
@@ -233,14 +354,14 @@ impl Line<'_> {
         match (field.as_str(), variable) {
             ("env", Some(variable)) if !variable.is_empty() => Ok(format!("env.{variable}")),
             ("headers" | "header", Some(name)) if !name.is_empty() => Ok(format!("headers.{name}")),
-            ("command" | "args" | "cwd" | "env" | "url" | "timeout_ms", None) => Ok(field),
+            ("command" | "args" | "cwd" | "env" | "network" | "url" | "timeout_ms", None) => Ok(field),
             ("auth" | "headers", _) => Err(self.usage(
                 "one header is changed with headers.NAME=value, and the login with `/mcp connect NAME`",
             )),
             ("disabled" | "enabled", None) => Err(self
                 .usage("whether a server runs is changed with `/mcp enable` and `/mcp disable`")),
             ("name", None) => Err(self.usage("the name is changed with `/mcp rename`")),
-            _ => Err(self.usage("the fields are command, args, cwd, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms")),
+            _ => Err(self.usage("the fields are command, args, cwd, network, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms")),
         }
     }
 

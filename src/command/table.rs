@@ -29,11 +29,12 @@ impl Entry {
 pub const TABLE: &[Entry] = &[
     Entry {
         name: "add",
-        usage: "/mcp add [NAME [-e KEY=VALUE]… [--cwd FOLDER] -- COMMAND ARGUMENT…]",
+        usage: "/mcp add [NAME [-e KEY=VALUE]… [--cwd FOLDER] [--network GRANT] -- COMMAND ARGUMENT…]",
         summary: "add a server, step by step or in one line",
         help: "Adds a server to this thread. Send /mcp add alone and I ask one question at a time. Or put it all in one \
                line: the name, then two dashes, then the command that starts the server. A variable of its \
-               environment is given with -e, its working folder with --cwd. Lines that begin with `claude mcp add` \
+               environment is given with -e, its working folder with --cwd, and what it may reach with --network: none, \
+               public, or hosts with commas between them. Lines that begin with `claude mcp add` \
                can be pasted as they are. You see what will change first; nothing happens before you press Apply. No \
                Node on this machine? The second example needs none.",
         examples: &[
@@ -87,6 +88,20 @@ pub const TABLE: &[Entry] = &[
         examples: &["/mcp logout linear"],
     },
     Entry {
+        name: "secrets",
+        usage: "/mcp secrets [set NAME [for SERVER] | remove NAME]",
+        summary: "the keys and tokens that are kept here",
+        help: "Shows the names of the secrets that are kept for this thread, where they are used, and the last characters of \
+               longer ones. With set I ask for a value in private and keep it sealed; write ${secret:NAME} in the \
+               environment or the arguments of a server, or in a header, where it is needed. A key for a remote server \
+               goes to that server and to no other. With remove it is forgotten.",
+        examples: &[
+            "/mcp secrets",
+            "/mcp secrets set GITHUB_TOKEN",
+            "/mcp secrets set HUB_KEY for hub",
+        ],
+    },
+    Entry {
         name: "upload",
         usage: "/mcp upload",
         summary: "take servers from a JSON file",
@@ -125,11 +140,13 @@ pub const TABLE: &[Entry] = &[
         usage: "/mcp edit NAME [FIELD=VALUE]…",
         summary: "change a server",
         help: "Changes a server. With the name alone I go through its fields with you. Or name the fields in one line: \
-               command, args, cwd, env.KEY for one variable, or env for all of them; of a remote server url, \
+               command, args, cwd, env.KEY for one variable, or env for all of them, and network for what it may reach \
+               (none, public, or hosts with commas between them); of a remote server url, \
                headers.NAME and timeout_ms. Put quotes around a value with spaces; leave the value empty to take the \
                field away. You see the difference before anything is written.",
         examples: &[
             "/mcp edit everything",
+            "/mcp edit everything network=api.github.com,*.githubusercontent.com",
             r#"/mcp edit files args="-y @modelcontextprotocol/server-filesystem /tmp" env.LOG=debug"#,
         ],
     },
@@ -166,11 +183,35 @@ pub const TABLE: &[Entry] = &[
     },
     Entry {
         name: "tools",
-        usage: "/mcp tools [NAME]",
-        summary: "show the tools, of all servers or of one",
-        help: "Lists the tools of all servers of this thread, or of one, with what they do and what they take. Tools \
-               that were refused are named with the reason.",
-        examples: &["/mcp tools", "/mcp tools everything"],
+        usage: "/mcp tools [NAME [TOOL [mode=always|ask|never]]]",
+        summary: "show the tools, of all servers or of one, and switch them on and off",
+        help: "Lists the tools of all servers of this thread, or of one, with what they look like they do; buttons switch \
+               them on and off. With a tool's name it shows that tool: what it takes, why it is off, and how its calls \
+               are made. With mode=ask somebody who configures here is asked before each call, with mode=always nobody \
+               is, with mode=never it is not called.",
+        examples: &[
+            "/mcp tools",
+            "/mcp tools everything",
+            "/mcp tools everything echo mode=ask",
+        ],
+    },
+    Entry {
+        name: "allow",
+        usage: "/mcp allow SERVER TOOL|PATTERN…",
+        summary: "switch tools on that look risky",
+        help: "Switches tools on. Tools that look risky (files, shells, whatever deletes) start off with a new server, \
+               until somebody who configures here allows them by name or by a pattern, in which * stands for anything. \
+               What is denied stays off. It works at once; the answer has an Undo button.",
+        examples: &["/mcp allow files read_file", "/mcp allow files read_*"],
+    },
+    Entry {
+        name: "deny",
+        usage: "/mcp deny SERVER TOOL|PATTERN…",
+        summary: "switch tools off",
+        help: "Switches tools off, by name or by a pattern in which * stands for anything; also tools that come later. \
+               A denial wins over everything that was allowed; to take it back, allow the same name or pattern. It works \
+               at once; the answer has an Undo button.",
+        examples: &["/mcp deny files write_*"],
     },
     Entry {
         name: "call",
@@ -225,6 +266,15 @@ pub const TABLE: &[Entry] = &[
         examples: &["/mcp history"],
     },
     Entry {
+        name: "audit",
+        usage: "/mcp audit [NUMBER | NAME | verify | file]",
+        summary: "what happened here: calls, changes, logins, starts",
+        help: "Shows the newest lines of what was written down here: who changed or called what, when, and what came of it. \
+               Give a number for more lines, or a server's name for its own. With the word file I send all of it, and with \
+               verify I look whether a line was edited or taken away on the bot's machine. Secrets are masked in it.",
+        examples: &["/mcp audit", "/mcp audit verify"],
+    },
+    Entry {
         name: "undo",
         usage: "/mcp undo",
         summary: "take the last change back",
@@ -255,6 +305,8 @@ const ALIASES: &[(&str, &str)] = &[
     ("on", "enable"),
     ("off", "disable"),
     ("signin", "login"),
+    ("secret", "secrets"),
+    ("vault", "secrets"),
     ("log-in", "login"),
     ("sign-in", "login"),
     ("auth", "login"),

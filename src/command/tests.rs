@@ -23,6 +23,7 @@ fn told(text: &str) -> String {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "a line for each command")]
 fn shown(request: Request) -> String {
     let pairs = |pairs: Vec<(String, String)>| {
         let pairs: Vec<_> = pairs.iter().map(|(k, v)| format!("<{k}={v}>")).collect();
@@ -38,7 +39,11 @@ fn shown(request: Request) -> String {
         | Request::Status
         | Request::History
         | Request::Undo
+        | Request::Settings
+        | Request::Secrets
         | Request::NotForUs => command.to_owned(),
+        Request::Admin(asked) => format!("{command} {asked:?}"),
+        Request::Audit(wish) => format!("{command} {wish:?}"),
         Request::Start(text)
         | Request::HelpFor(text)
         | Request::Tools(text)
@@ -68,6 +73,16 @@ fn shown(request: Request) -> String {
             },
             line.client_id.as_deref().unwrap_or("none"),
         ),
+        Request::RemoveSecret(name) => format!("{command} remove {name}"),
+        Request::SetSecret {
+            name,
+            server,
+            value,
+        } => format!(
+            "{command} set {name} for ({}) value ({})",
+            server.as_deref().unwrap_or("none"),
+            value.as_deref().unwrap_or("none")
+        ),
         Request::Login { name, client_id } => {
             format!(
                 "{command} {name} client {}",
@@ -81,13 +96,21 @@ fn shown(request: Request) -> String {
         }
         Request::Edit { name, fields } => format!("{command} {name} {}", pairs(fields)),
         Request::Add(line) => format!(
-            "{command} {} {}[{}] {} cwd {}",
+            "{command} {} {}[{}] {} cwd {}{}",
             line.name,
             line.command,
             line.args.join("|"),
             pairs(line.env),
-            line.cwd.as_deref().unwrap_or("none")
+            line.cwd.as_deref().unwrap_or("none"),
+            line.network
+                .map_or_else(String::new, |grant| format!(" network {grant}"))
         ),
+        Request::Tool { server, tool, mode } => {
+            format!("{command} {server} {tool} {}", mode.unwrap_or("none"))
+        }
+        Request::Allow { server, tools } | Request::Deny { server, tools } => {
+            format!("{command} {server} {}", tools.join("|"))
+        }
         Request::Call {
             server,
             tool,
@@ -153,11 +176,22 @@ fn subcommands_are_read() {
         ("/mcp off a", "disable a"),
         ("/mcp tools", "tools (none)"),
         ("/mcp tools a", "tools (a)"),
+        ("/mcp tools a b", "tools a b none"),
+        ("/mcp tools a b mode=Ask", "tools a b ask"),
+        ("/mcp tools a 'b c' never", "tools a b c never"),
+        ("/mcp allow a read_*", "allow a read_*"),
+        ("/mcp ALLOW a b 'c d'", "allow a b|c d"),
+        ("/mcp deny a *", "deny a *"),
         ("/mcp test a", "test a"),
         ("/mcp status", "status"),
         ("/mcp log a", "logs a"),
         ("/mcp restart a", "restart a"),
         ("/mcp history", "history"),
+        ("/mcp audit", "audit Newest(None)"),
+        ("/mcp audit 25", "audit Newest(Some(25))"),
+        ("/mcp audit demo", "audit Of(\"demo\")"),
+        ("/mcp audit verify", "audit Verify"),
+        ("/mcp audit file", "audit File"),
         ("/mcp undo", "undo"),
         ("/mcp upload", "upload"),
         ("/mcp import", "upload"),
@@ -272,6 +306,17 @@ fn names_of_servers_are_matched_too() {
 
 #[test]
 fn an_add_line_is_read_in_every_spelling() {
+    check(&[
+        (
+            "/mcp add gh --network api.github.com,*.x.example -- npx p",
+            "add gh npx[p]  cwd none network api.github.com,*.x.example",
+        ),
+        (
+            "/mcp add gh --network=none npx p --network host",
+            "add gh npx[p|--network|host]  cwd none network none",
+        ),
+        ("/mcp edit gh network=", "edit gh <network=>"),
+    ]);
     let expected = "add gh npx[-y|server-github] <TOKEN=abc> cwd /srv";
     for text in [
         "/mcp add gh -e TOKEN=abc --cwd /srv -- npx -y server-github",
@@ -611,11 +656,11 @@ fn fields_of_an_edit_are_read() {
         ),
         (
             "/mcp edit gh colour=red",
-            "usage of /mcp edit: the fields are command, args, cwd, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms",
+            "usage of /mcp edit: the fields are command, args, cwd, network, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms",
         ),
         (
             "/mcp edit gh env.=x",
-            "usage of /mcp edit: the fields are command, args, cwd, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms",
+            "usage of /mcp edit: the fields are command, args, cwd, network, env and env.KEY, and of a remote server url, headers.NAME and timeout_ms",
         ),
         (
             "/mcp edit gh disabled=true",
@@ -801,5 +846,60 @@ fn plain_texts_that_were_meant_as_commands() {
     ] {
         assert_eq!(looks_like_a_command(text), is_one, "{text}");
         assert_eq!(meant(text), hint, "{text}");
+    }
+}
+
+#[test]
+fn secrets_are_named_and_values_are_taken_as_they_are() {
+    check(&[
+        ("/mcp secrets", "secrets"),
+        ("/mcp SECRETS list", "secrets"),
+        ("/mcp vault", "secrets"),
+        (
+            "/mcp secrets set A_KEY",
+            "secrets set A_KEY for (none) value (none)",
+        ),
+        (
+            "/mcp secrets set A for hub",
+            "secrets set A for (hub) value (none)",
+        ),
+        (
+            "/mcp secrets add A for hub x y",
+            "secrets set A for (hub) value (x y)",
+        ),
+        (
+            "/mcp secrets set A for",
+            "secrets set A for (none) value (for)",
+        ),
+        (
+            "/mcp secrets set A=b=c",
+            "secrets set A for (none) value (b=c)",
+        ),
+        (
+            "/mcp secrets set A \"b c\" ",
+            "secrets set A for (none) value (b c)",
+        ),
+        (
+            "/mcp secrets set A \"b\" \"c\"",
+            "secrets set A for (none) value (\"b\" \"c\")",
+        ),
+        (
+            "/mcp secrets set A one\ntwo",
+            "secrets set A for (none) value (one\ntwo)",
+        ),
+        ("/mcp secrets rm A", "secrets remove A"),
+    ]);
+    for text in [
+        "/mcp secrets set",
+        "/mcp secrets set =x",
+        "/mcp secrets remove",
+        "/mcp secrets remove a b",
+        "/mcp secrets dance",
+    ] {
+        let read = read(text, None);
+        assert!(
+            matches!(read, Err(CommandError::Usage { .. })),
+            "{text}: {read:?}"
+        );
     }
 }

@@ -99,6 +99,7 @@ proptest! {
             args: words[1..].to_vec(),
             env,
             cwd,
+            network: None,
         });
         let read = read(&text, None);
         prop_assert!(read == Ok(expected), "{text:?} is read as {}", told(&text));
@@ -113,6 +114,8 @@ proptest! {
         url_first in any::<bool>(),
         ways in any::<[u8; 2]>(),
     ) {
+        // What looks like no name is read as the token.
+        prop_assume!(!name.as_deref().is_some_and(crate::config::is_secret_value));
         let url = format!("https://x.example/{path}");
         let mut text = String::from("/mcp connect");
         let order = [name.clone(), Some(url.clone())];
