@@ -42,6 +42,76 @@ pub(super) enum Action {
     Grant(String),
     /// A remote server that was pasted, to be connected.
     Offer(String),
+    /// Something decided of a tool.
+    Rule(RuleVerb, Key, Key),
+    /// A changed definition, to be approved: stands for the server, the tool and what was shown.
+    Approve(String),
+    /// A decision about tools to take back.
+    Unsay(String),
+    /// Something about a call that waits for permission.
+    Asked(AskVerb, String),
+    /// Somebody who asked to be let in.
+    Admit(AdmitVerb, String),
+    /// Who may do what in this chat.
+    Set(SettingVerb),
+}
+
+/// What is decided of a tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RuleVerb {
+    /// On, from the list.
+    On,
+    /// Off, from the list.
+    Off,
+    /// On, from its card.
+    CardOn,
+    /// Off, from its card.
+    CardOff,
+    /// Calls are made at once.
+    Always,
+    /// Calls are asked about.
+    Ask,
+    /// Calls are not made.
+    Never,
+}
+
+/// What becomes of a call that waits for permission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AskVerb {
+    /// It is made.
+    Once,
+    /// And others of the tool for an hour.
+    Hour,
+    /// And all others of the tool, as it is defined now.
+    Always,
+    /// It is not made.
+    Deny,
+}
+
+/// What is decided of somebody who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AdmitVerb {
+    /// The person may use the bot.
+    Person,
+    /// The chat may.
+    Chat,
+    /// The chat may not, or the person where they asked in private.
+    Block,
+}
+
+/// What a chat's creator decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SettingVerb {
+    /// Administrators change servers.
+    ByAdministrators,
+    /// The creator alone does.
+    ByCreator,
+    /// Every member does.
+    ByEverybody,
+    /// Every member calls tools.
+    CallsEverybody,
+    /// Administrators do.
+    CallsAdministrators,
 }
 
 /// Screens and flows that need no object.
@@ -69,6 +139,10 @@ pub(super) enum Screen {
     Demo,
     /// The last good configuration, proposed in place of a broken file.
     Repair,
+    /// Who may use the bot.
+    Admin,
+    /// Who may do what in this chat.
+    Settings,
     /// Take the message's buttons away.
     Close,
 }
@@ -102,6 +176,8 @@ pub(super) enum ServerVerb {
     Connect,
     /// Ask anew how to prove who is there.
     Auth,
+    /// Propose to grant it the hosts that it reached, and no others.
+    Narrow,
 }
 
 /// What is done with a login under way.
@@ -139,22 +215,13 @@ pub(super) enum FlowVerb {
     Done,
 }
 
-/// A name in a button: itself where it is short, else the start of its hash.
+/// A name in a button: the start of its hash, so that no button carries anybody's words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key(String);
 
 impl Key {
-    const WHOLE: usize = 24;
-
     /// The key of a name.
     pub(super) fn of(name: &str) -> Self {
-        let plain = name.len() <= Self::WHOLE
-            && name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if plain {
-            return Self(name.to_owned());
-        }
         let digest = Sha256::digest(name.as_bytes());
         let hex = digest
             .iter()
@@ -163,9 +230,9 @@ impl Key {
         Self(hex)
     }
 
-    /// Whether this is the key of that name.
+    /// Whether this is the key of that name. Buttons of earlier days carry short names themselves.
     pub(super) fn is(&self, name: &str) -> bool {
-        *self == Self::of(name)
+        *self == Self::of(name) || self.0 == name
     }
 }
 
@@ -190,6 +257,17 @@ impl Action {
             Self::Login(verb, id) => vec!["l".into(), verb.code().into(), id.clone()],
             Self::Grant(id) => vec!["g".into(), id.clone()],
             Self::Offer(id) => vec!["O".into(), id.clone()],
+            Self::Rule(verb, server, tool) => vec![
+                "r".into(),
+                verb.code().into(),
+                server.0.clone(),
+                tool.0.clone(),
+            ],
+            Self::Approve(what) => vec!["a".into(), what.clone()],
+            Self::Unsay(id) => vec!["U".into(), id.clone()],
+            Self::Asked(verb, id) => vec!["q".into(), verb.code().into(), id.clone()],
+            Self::Admit(verb, id) => vec!["A".into(), verb.code().into(), id.clone()],
+            Self::Set(verb) => vec!["S".into(), verb.code().into()],
         };
         let data = format!("{VERSION}:{}", fields.join(":"));
         debug_assert!(data.len() <= MOST_BYTES, "{data} is too long for a button");
@@ -221,6 +299,12 @@ impl Action {
             ["l", verb, id] => Self::Login(LoginVerb::read(verb)?, (*id).to_owned()),
             ["g", id] => Self::Grant((*id).to_owned()),
             ["O", id] => Self::Offer((*id).to_owned()),
+            ["r", verb, server, tool] => Self::Rule(RuleVerb::read(verb)?, key(server), key(tool)),
+            ["a", what] => Self::Approve((*what).to_owned()),
+            ["U", id] => Self::Unsay((*id).to_owned()),
+            ["q", verb, id] => Self::Asked(AskVerb::read(verb)?, (*id).to_owned()),
+            ["A", verb, id] => Self::Admit(AdmitVerb::read(verb)?, (*id).to_owned()),
+            ["S", verb] => Self::Set(SettingVerb::read(verb)?),
             _ => return None,
         })
     }
@@ -244,10 +328,19 @@ macro_rules! codes {
 codes!(Screen {
     Add = "add", Connect = "conn", PasteJson = "json", Upload = "up", Download = "down", Status = "stat", History = "hist", Help = "help",
     Examples = "ex", Demo = "demo", Repair = "fix", Close = "close",
+    Admin = "admin", Settings = "set",
 });
 codes!(ServerVerb {
     Show = "show", Test = "test", Logs = "logs", Restart = "re", Edit = "edit", Rename = "name", Enable = "on",
-    Disable = "off", Remove = "rm", Login = "in", Logout = "out", Connect = "conn", Auth = "auth",
+    Disable = "off", Remove = "rm", Login = "in", Logout = "out", Connect = "conn", Auth = "auth", Narrow = "net",
+});
+codes!(RuleVerb {
+    On = "1", Off = "0", CardOn = "y", CardOff = "n", Always = "w", Ask = "a", Never = "x",
+});
+codes!(AskVerb { Once = "1", Hour = "h", Always = "w", Deny = "n" });
+codes!(AdmitVerb { Person = "p", Chat = "c", Block = "b" });
+codes!(SettingVerb {
+    ByAdministrators = "ca", ByCreator = "cc", ByEverybody = "ce", CallsEverybody = "ue", CallsAdministrators = "ua",
 });
 codes!(LoginVerb { Finish = "y", Cancel = "n" });
 codes!(ProposalVerb { Apply = "y", Cancel = "n", Switch = "s" });
@@ -287,7 +380,11 @@ mod tests {
             Action::Server(ServerVerb::Restart, server.clone()),
             Action::Tools(server.clone(), number),
             Action::Tool(server.clone(), tool.clone()),
-            Action::Call(server, tool),
+            Action::Call(server.clone(), tool.clone()),
+            Action::Rule(RuleVerb::CardOff, server, tool),
+            Action::Approve("0".repeat(32)),
+            Action::Unsay(id.to_owned()),
+            Action::Asked(AskVerb::Hour, id.to_owned()),
             Action::Proposal(ProposalVerb::Switch, id.to_owned()),
             Action::Flow(FlowVerb::Choose(number), id.to_owned()),
             Action::Undo(id.to_owned()),
@@ -295,6 +392,8 @@ mod tests {
             Action::Login(LoginVerb::Finish, id.to_owned()),
             Action::Grant(id.to_owned()),
             Action::Offer(id.to_owned()),
+            Action::Admit(AdmitVerb::Block, id.to_owned()),
+            Action::Set(SettingVerb::CallsAdministrators),
         ]
     }
 
@@ -312,7 +411,15 @@ mod tests {
         }
 
         #[test]
-        fn forged_data_is_refused_without_a_panic(data in "\\PC*") {
+        fn d35_no_name_stands_in_a_button(server in "[g-z]{4,24}", tool in "[g-z ]{4,24}") {
+            for action in all(&server, &tool, "id", 1) {
+                let data = action.encode();
+                prop_assert!(!data.contains(&server) && !data.contains(&tool), "{data}");
+            }
+        }
+
+        #[test]
+        fn d35_forged_data_is_refused_without_a_panic(data in "\\PC*") {
             let _ = Action::decode(&data);
         }
     }

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::door::Door;
 use super::live::Live;
 use super::{DeskParts, handle};
 use crate::chat::{Busy, Event, EventKind};
@@ -29,6 +30,8 @@ const INBOX: usize = 32;
 pub(super) struct Hall {
     pub(super) parts: DeskParts,
     pub(super) live: Live,
+    /// Who is let in.
+    pub(super) door: Door,
     // A plain mutex: held for a look-up or an insert, never over an await.
     pub(super) inboxes: Mutex<HashMap<ThreadId, Inbox>>,
     pub(super) pending: watch::Sender<Pending>,
@@ -71,6 +74,7 @@ pub(super) enum Work {
 impl Hall {
     pub(super) fn new(parts: DeskParts) -> Self {
         Self {
+            door: Door::new(parts.announce.clone(), &parts.policy.now()),
             parts,
             live: Live::default(),
             inboxes: Mutex::default(),

@@ -1,4 +1,4 @@
-//! What stands outside the files for a remote server: the agreement to it, its secrets, its login.
+//! What stands outside the files for a server: the agreement to it, its secrets, its login.
 //!
 //! An agreement is written before the entry that it is about, and taken back where that is not written. What an entry had
 //! is forgotten when no file mentions it any more; what is to be forgotten is a record first, so that a crash leaves
@@ -12,11 +12,13 @@ use super::records::{Forget, LIFETIME_MS, Later, Proposal, Records};
 use super::refusal::Refusal;
 use super::turn::Turn;
 use super::{Hall, Work, blocking};
+use crate::audit::{Entry, What};
 use crate::config::{
-    Approval, Change, CredentialId, Document, Edit, FileKind, Files, RemoteAuth, RemoteServer,
-    SecretName, ServerName, ThreadConfig, is_given_for, login_elsewhere, owner_elsewhere,
+    Approval, Change, CredentialId, Document, Edit, FileKind, Files, GivenFor, RemoteAuth,
+    RemoteServer, SecretName, ServerName, ThreadConfig,
 };
 use crate::secret::Secret;
+use crate::store::Given;
 use crate::thread::ThreadId;
 
 /// Agreements to be written: `None` takes one back.
@@ -30,7 +32,7 @@ impl Turn<'_> {
         new: &ThreadConfig,
         proposal: &Proposal,
     ) -> Result<Agreements, Refusal> {
-        if old.remote == new.remote && proposal.connects.is_none() {
+        if old.remote == new.remote && old.local == new.local && proposal.connects.is_none() {
             return Ok(Vec::new());
         }
         let thread = self.thread;
@@ -51,8 +53,9 @@ impl Turn<'_> {
         Ok(before)
     }
 
-    /// Refuses a change that would send a secret to another place than it was given for, or one that somebody else is
-    /// just giving: who may configure here may use a key, and not carry it off.
+    /// Refuses a change that would give a secret to others than it was given for, or one that somebody else is just
+    /// giving: who may configure here may use a key, and not carry it off. Judged by what is kept beside the secret, and
+    /// by nothing that stands in the files.
     pub(super) async fn keys_stay(
         &self,
         old: &ThreadConfig,
@@ -68,57 +71,90 @@ impl Turn<'_> {
                 || !old.remote.iter().any(is_as_before)
         });
         for (name, server) in changed {
+            let place = GivenFor::place_of(&server.url);
             for secret in server.secret_names() {
                 let is_own = proposal.secrets.contains(&secret);
-                self.may_send(name.as_str(), &secret, &server.url, is_own)
+                self.may_have(name.as_str(), &secret, &place, is_own)
                     .await?;
             }
             if let RemoteAuth::OAuth(id) = &server.auth {
-                self.has_its_login(name.as_str(), id, &server.url).await?;
+                self.has_its_login(name, id, &server.url, new).await?;
+            }
+        }
+        let local = new.local.iter().filter(|entry| !old.local.contains(entry));
+        for (name, server) in local {
+            for secret in server.secret_names() {
+                let is_own = proposal.secrets.contains(&secret);
+                self.may_have(name.as_str(), &secret, &GivenFor::Local, is_own)
+                    .await?;
             }
         }
         Ok(())
     }
 
-    /// Whether it was agreed that this secret is sent to the place of this address.
-    pub(super) async fn is_sent_to(&self, secret: &SecretName, url: &str) -> Result<bool, Refusal> {
-        let thread = self.thread;
-        let agreed = self.stored(move |store| store.approvals(thread)).await?;
-        Ok(is_given_for(&agreed, secret, url))
+    /// Whether this secret was given for the place of this address.
+    pub(super) async fn is_given_for(
+        &self,
+        secret: &SecretName,
+        url: &str,
+    ) -> Result<bool, Refusal> {
+        let given = self.given_for(secret).await?;
+        Ok(given.is_some_and(|given| given.allows(&GivenFor::place_of(url))))
     }
 
-    /// Refuses a login that is kept for another place: to log in or out here would end it there.
-    async fn has_its_login(&self, name: &str, id: &CredentialId, url: &str) -> Result<(), Refusal> {
-        let thread = self.thread;
-        let agreed = self.stored(move |store| store.approvals(thread)).await?;
-        match login_elsewhere(&agreed, id, url) {
-            None => Ok(()),
-            Some(owner) => Err(Refusal::Plain(format!(
-                "`{name}` stands in the file with the login of `{owner}`, which is at another place. Take it out with \
-                 `/mcp remove {name}`, then connect it with a login of its own."
-            ))),
-        }
+    async fn given_for(&self, secret: &SecretName) -> Result<Option<GivenFor>, Refusal> {
+        let (thread, secret) = (self.thread, secret.clone());
+        self.stored(move |store| store.secret_given_for(thread, &secret))
+            .await
     }
 
-    /// Refuses where a secret was given for another place than this address.
-    pub(super) async fn may_send(
+    /// Refuses a login that is kept for another place, or that another entry has for one: to log in or out here would end
+    /// it there.
+    pub(super) async fn has_its_login(
+        &self,
+        name: &ServerName,
+        id: &CredentialId,
+        url: &str,
+        config: &ThreadConfig,
+    ) -> Result<(), Refusal> {
+        let place = GivenFor::place_of(url);
+        let shares = |(other, server): &&(ServerName, RemoteServer)| {
+            other != name
+                && server.auth == RemoteAuth::OAuth(id.clone())
+                && !GivenFor::place_of(&server.url).allows(&place)
+        };
+        let owner = match config.remote.iter().find(shares) {
+            Some((other, _)) => format!("of `{other}`, which is at another place"),
+            None => match self.hall.parts.oauth.address(self.thread, id).await {
+                Some(address) if !GivenFor::at(&address).allows(&place) => {
+                    format!("for {}", GivenFor::at(&address))
+                }
+                Some(_) | None => return Ok(()),
+            },
+        };
+        Err(Refusal::Plain(format!(
+            "`{name}` stands in the file with the login {owner}. Take it out with `/mcp remove {name}`, then connect it \
+             with a login of its own."
+        )))
+    }
+
+    /// Refuses where a secret was given for something else than this.
+    pub(super) async fn may_have(
         &self,
         name: &str,
         secret: &SecretName,
-        url: &str,
+        what: &GivenFor,
         is_own: bool,
     ) -> Result<(), Refusal> {
-        let thread = self.thread;
-        let agreed = self.stored(move |store| store.approvals(thread)).await?;
-        let owner = match owner_elsewhere(&agreed, secret, url) {
-            Some(owner) => format!("given for `{owner}`"),
-            None if !is_own && self.records.holds(secret) => {
-                "given for something that is not decided yet".to_owned()
+        let given = match self.given_for(secret).await? {
+            Some(given) if !given.allows(what) => given.to_string(),
+            _ if !is_own && self.records.holds(secret) => {
+                "something that is not decided yet".to_owned()
             }
-            None => return Ok(()),
+            Some(_) | None => return Ok(()),
         };
         Err(Refusal::Plain(format!(
-            "The key `{secret}` was {owner} and is sent to no other place. Give `{name}` a key of its own; if it stands \
+            "The key `{secret}` was given for {given} and goes nowhere else. Give `{name}` a key of its own; if it stands \
              in the file like this already, take it out first with `/mcp remove {name}`."
         )))
     }
@@ -139,6 +175,7 @@ impl Turn<'_> {
         &mut self,
         wanted: &str,
         secret: Secret,
+        given_for: GivenFor,
         note: impl FnOnce(&mut Records, SecretName),
     ) -> Result<SecretName, Refusal> {
         let thread = self.thread;
@@ -146,9 +183,20 @@ impl Turn<'_> {
         let name = free_name(wanted, &taken);
         note(self.records, name.clone());
         self.keep_records().await;
-        let changes = [(name.clone(), Some(secret))];
+        let given = Given {
+            secret,
+            given_for,
+            at_ms: self.now_ms(),
+        };
+        let changes = [(name.clone(), Some(given))];
         self.stored(move |store| store.keep_secrets(thread, &changes))
             .await?;
+        let what = What::Secret {
+            name: name.to_string(),
+            outcome: "set".to_owned(),
+        };
+        let audit = &self.hall.parts.audit;
+        audit.note(thread, Entry::by(&self.actor, what));
         Ok(name)
     }
 }
@@ -247,13 +295,15 @@ fn agreements(
 
 /// What entries had that are gone or changed, and no entry has now.
 fn left_over(old: &ThreadConfig, new: &ThreadConfig) -> Vec<Forget> {
-    let have: Vec<Forget> = new
-        .remote
-        .iter()
-        .flat_map(|(_, server)| had(server))
-        .collect();
-    let had = old.remote.iter().flat_map(|(_, server)| had(server));
-    had.filter(|what| !have.contains(what)).collect()
+    let have: Vec<Forget> = all_had(new).collect();
+    all_had(old).filter(|what| !have.contains(what)).collect()
+}
+
+fn all_had(config: &ThreadConfig) -> impl Iterator<Item = Forget> {
+    let remote = config.remote.iter().flat_map(|(_, server)| had(server));
+    let local = config.local.iter();
+    let local = local.flat_map(|(_, server)| server.secret_names());
+    remote.chain(local.map(Forget::Secret))
 }
 
 fn had(server: &RemoteServer) -> Vec<Forget> {

@@ -6,11 +6,13 @@
 //! in tasks of its own with a live message.
 
 mod action;
+mod door;
 mod hall;
 mod handle;
 mod keeping;
 mod live;
 mod notices;
+mod noting;
 mod propose;
 mod records;
 mod refusal;
@@ -22,16 +24,23 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use crate::audit::Audit;
 use crate::chat::{Busy, Event, EventSink, Front};
+use crate::gate::Gate;
 use crate::oauth::{LoginNotice, OAuth};
+use crate::policy::Rules;
 use crate::registry::{Notice, Registry};
-use crate::reload::{Reload, ReloadNotice};
+use crate::reload::{PolicyNews, Reload, ReloadNotice};
+use crate::secret::Secret;
 use crate::store::Store;
 
 use hall::{Hall, Pending, Work, blocking, new_id};
 
 /// Milliseconds since the epoch; handed in, so that tests own the time.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// Shows a line to whoever started the bot.
+pub type Announce = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// What the desk works with.
 pub struct DeskParts {
@@ -51,6 +60,16 @@ pub struct DeskParts {
     pub our_name: Option<String>,
     /// One command and the end (`switchboard do`): nothing is kept that waits for a person.
     pub one_shot: bool,
+    /// Where people reach our pages, where they do.
+    pub public_url: Option<url::Url>,
+    /// The way to a call.
+    pub gate: Gate,
+    /// What happens is written down here.
+    pub audit: Arc<dyn Audit>,
+    /// What the operator decided.
+    pub policy: Rules,
+    /// Shows a line on the console; where it is given, a bot without an operator comes to one by a code that is shown so.
+    pub announce: Option<Announce>,
 }
 
 /// The handle of the room. Cheap to clone.
@@ -102,6 +121,23 @@ impl Desk {
         }
     }
 
+    /// Tells the operators what becomes of the policy's file, until nobody reports it any more.
+    pub async fn follow_policy(&self, mut news: mpsc::UnboundedReceiver<PolicyNews>) {
+        while let Some(news) = news.recv().await {
+            self.hall.tell_policy(&news).await;
+        }
+    }
+
+    /// What is asked for on a one-time page, where its address is good.
+    pub async fn secret_asked(&self, nonce: &str) -> Option<String> {
+        handle::asked_on_page(&self.hall, nonce).await
+    }
+
+    /// Takes a secret that was entered there, once: whether the address was good, or why the value is none.
+    pub async fn secret_given(&self, nonce: &str, value: Secret) -> Result<bool, String> {
+        handle::given_on_page(&self.hall, nonce, value).await
+    }
+
     /// Resolves when everything that was handed over has been handled, every call has ended and every applied change has
     /// been reported.
     pub async fn quiet(&self) {
@@ -140,6 +176,6 @@ impl EventSink for Desk {
         if self.hall.closing.load(Ordering::Acquire) {
             return Err(Busy);
         }
-        self.hall.post(event.thread, Work::Event(event))
+        self.hall.receive(event)
     }
 }

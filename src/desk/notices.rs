@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::handle::News;
+use super::handle::{News, changed_tools, changed_view};
 use super::propose::as_done;
-use super::records::{HostChange, Records, Wait};
+use super::records::{HostChange, Records, ToldChanged, Wait};
 use super::refusal::Refusal;
 use super::screens;
 use super::{Hall, Work, blocking, keeping, new_id};
+use crate::audit::What;
 use crate::chat::{FrontError, MessageId, View};
 use crate::config::{Edit, FileKind, Files, Revision, unified};
-use crate::registry::{Notice, ServerState, Snapshot};
+use crate::registry::{Notice, ServerState, ServerView, Snapshot};
 use crate::reload::{Loaded, ReloadNotice};
 use crate::store::{HistoryEntry, Origin};
 use crate::thread::ThreadId;
@@ -70,11 +71,21 @@ async fn changed(
         .into_iter()
         .filter(|kind| before.get(*kind) != now.files.get(*kind));
     let files: Vec<FileKind> = files.collect();
-    let names = edit.names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = edit.names().into_iter().map(str::to_owned).collect();
     let diff = as_done(&unified(before, &now.files, CONTEXT));
-    let (entry, by) = match recorded(hall, thread).await {
-        Some(entry) => (entry.id, person(&entry.origin)),
-        None => (note(hall, thread, before, now, edit, &diff).await, None),
+    let (entry, by) = if let Some(entry) = recorded(hall, thread).await {
+        (entry.id, person(&entry.origin))
+    } else {
+        let id = note(hall, thread, before, now, edit, &diff).await;
+        let what = What::Changed {
+            title: HOST_TITLE.to_owned(),
+            servers: Vec::clone(&names),
+            history: Some(id.clone()),
+        };
+        if let Err(error) = hall.note(thread, None, what).await {
+            tracing::warn!(%thread, %error, "a change on the host is not in the audit yet.");
+        }
+        (id, None)
     };
     keeping::gone_on_host(hall, thread, before, &now.config, records).await;
     let host = HostChange { files, diff, by };
@@ -148,10 +159,44 @@ pub(super) async fn reported(hall: &Arc<Hall>, notice: Notice, records: &mut Rec
             send(hall, thread, screens::parked(&server)).await;
         }
         // Readers see the new tools in the next snapshot; a message for each would be noise (some servers send one at
-        // every start).
+        // every start). What is off until somebody looks at it is told, once.
         Notice::ToolsChanged { thread, server } => {
             tracing::debug!(%thread, server = %server.name, "tools changed.");
+            tools_changed(hall, thread, &server, records).await;
         }
+    }
+}
+
+/// Tells of tools whose definitions changed: one message, and no second one of the same tools.
+async fn tools_changed(
+    hall: &Arc<Hall>,
+    thread: ThreadId,
+    server: &ServerView,
+    records: &mut Records,
+) {
+    let name = server.name.as_str();
+    let changed: Vec<String> = changed_tools(server)
+        .iter()
+        .map(|tool| tool.name.clone())
+        .collect();
+    let mut told_before = records
+        .told_changed
+        .extract_if(.., |told| told.server == name);
+    let before = told_before
+        .next()
+        .map(|told| told.tools)
+        .unwrap_or_default();
+    drop(told_before);
+    let is_new = changed.iter().any(|tool| !before.contains(tool));
+    if changed.is_empty() {
+        return;
+    }
+    records.told_changed.push(ToldChanged {
+        server: name.to_owned(),
+        tools: changed,
+    });
+    if is_new {
+        send(hall, thread, changed_view(server)).await;
     }
 }
 

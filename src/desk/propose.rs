@@ -1,5 +1,6 @@
 //! Proposals: every change is shown before it is written, and written only if nothing else was meanwhile.
 
+mod allowed;
 mod apply;
 mod work_out;
 
@@ -11,7 +12,7 @@ use super::screens;
 use super::turn::Turn;
 use crate::actor::Actor;
 use crate::config::{Edit, SecretName};
-use crate::policy::Action;
+use crate::policy::{Action, runs_more};
 use crate::reload::Loaded;
 
 use work_out::work_out;
@@ -46,13 +47,14 @@ pub(super) struct Draft {
 
 impl Turn<'_> {
     /// Shows a change with Apply and Cancel; nothing is written.
-    pub(super) async fn propose(&mut self, draft: Draft) -> Result<(), Refusal> {
+    pub(super) async fn propose(&mut self, mut draft: Draft) -> Result<(), Refusal> {
         self.may(Action::Configure, false).await?;
         let loaded = if draft.repairs {
             self.loaded().await?
         } else {
             self.sound().await?
         };
+        self.pin_packages(&loaded, &mut draft).await?;
         let proposal = Proposal {
             id: new_id(),
             by: self.actor.clone(),
@@ -71,8 +73,10 @@ impl Turn<'_> {
             at_ms: self.now_ms(),
         };
         let worked = work_out(&loaded, &proposal)?;
+        self.is_allowed(&loaded.config, &worked.config).await?;
         self.keys_stay(&loaded.config, &worked.config, &proposal)
             .await?;
+        self.may_grant(&loaded.config, &worked.config)?;
         let mut proposal = proposal;
         if proposal.connects.is_none() {
             let notes = self.about_remotes(&loaded.config, &worked.config).await?;
@@ -98,7 +102,9 @@ impl Turn<'_> {
         lead: Option<&str>,
     ) {
         let id = proposal.id.clone();
-        let view = screens::proposal(&proposal, &loaded.files, worked, lead);
+        let mut reach: Vec<String> = self.confinement(loaded, worked).into_iter().collect();
+        reach.extend(self.network_risks(&loaded.config, &worked.config));
+        let view = screens::proposal(&proposal, &loaded.files, worked, &reach, lead);
         self.records.take_proposal(&id);
         self.records.proposals.push(proposal);
         // Kept before it is shown: a button that is seen can be pressed, also after a crash right here.
@@ -112,6 +118,12 @@ impl Turn<'_> {
         {
             proposal.message = message.or(proposal.message);
         }
+    }
+
+    /// How what runs on the host is confined, where the change brings any of it.
+    fn confinement(&self, loaded: &Loaded, worked: &Worked) -> Option<String> {
+        runs_more(&loaded.config, &worked.config)
+            .then(|| self.hall.parts.registry.sandbox().in_words())
     }
 
     /// Shows what this person proposed and has not decided, anew: its message may be out of sight or out of reach.
@@ -190,6 +202,7 @@ impl Turn<'_> {
         proposal.replaces = !proposal.replaces;
         let loaded = self.sound().await?;
         let worked = work_out(&loaded, &proposal)?;
+        self.is_allowed(&loaded.config, &worked.config).await?;
         proposal.base = loaded.revision;
         self.show_proposal(proposal, &loaded, &worked, None).await;
         Ok(())

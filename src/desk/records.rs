@@ -7,6 +7,8 @@ mod change;
 mod connecting;
 mod flow;
 mod login;
+mod secret;
+mod tools;
 
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,8 @@ pub(super) use change::{Connects, HostChange, Proposal, Wait};
 pub(super) use connecting::{AuthKind, ConnectFlow, ConnectStep, Found, Handoff, Offer, Wants};
 pub(super) use flow::{AddFlow, AddStep, CallFlow, EditField, EditFlow, Flow, FlowKind};
 pub(super) use login::{Grant, Login, LoginWish};
+pub(super) use secret::SecretFlow;
+pub(super) use tools::{AskedCall, ToldChanged, Unsaying};
 
 /// How long a proposal or a flow can be acted on, in milliseconds.
 pub(super) const LIFETIME_MS: i64 = 15 * 60 * 1000;
@@ -54,6 +58,15 @@ pub(super) struct Records {
     /// The same, but not before some time has passed.
     #[serde(default)]
     pub(super) later: Vec<Later>,
+    /// Calls that wait for somebody's permission.
+    #[serde(default)]
+    pub(super) calls: Vec<AskedCall>,
+    /// Decisions about tools that can be taken back.
+    #[serde(default)]
+    pub(super) unsaying: Vec<Unsaying>,
+    /// Changed tools that the thread was told of.
+    #[serde(default)]
+    pub(super) told_changed: Vec<ToldChanged>,
 }
 
 /// Something outside the files that an entry had.
@@ -85,6 +98,10 @@ impl Records {
         self.waits.retain(|wait| fresh(wait.at_ms));
         self.grants.retain(|grant| fresh(grant.at_ms));
         self.offers.retain(|offer| fresh(offer.at_ms));
+        self.unsaying.retain(|said| fresh(said.at_ms));
+        // Like proposals, so that a late press is told why it does nothing.
+        self.calls
+            .retain(|call| now_ms.saturating_sub(call.at_ms) <= 4 * LIFETIME_MS);
         // The oauth room tells when one is over; this is for one that it never told of.
         self.logins
             .retain(|login| now_ms.saturating_sub(login.at_ms) <= 2 * LIFETIME_MS);
@@ -114,6 +131,9 @@ impl Records {
         keep_newest(&mut self.logins);
         keep_newest(&mut self.grants);
         keep_newest(&mut self.offers);
+        keep_newest(&mut self.calls);
+        keep_newest(&mut self.unsaying);
+        keep_newest(&mut self.told_changed);
     }
 
     /// The secrets that were stored for something that is not decided yet.
@@ -126,7 +146,9 @@ impl Records {
             | FlowKind::Json { .. }
             | FlowKind::Upload
             | FlowKind::Call(_)
-            | FlowKind::Handoff(_) => &[],
+            | FlowKind::Handoff(_)
+            | FlowKind::Secret(_)
+            | FlowKind::Forget { .. } => &[],
         });
         let proposals = self
             .proposals
@@ -202,6 +224,9 @@ impl Records {
             && self.offers.is_empty()
             && self.forget.is_empty()
             && self.later.is_empty()
+            && self.calls.is_empty()
+            && self.unsaying.is_empty()
+            && self.told_changed.is_empty()
     }
 
     /// The flow that waits for this person.

@@ -1,18 +1,33 @@
 //! Every "no" that a person reads, made in one place: what happened, why, the next step.
 
 use super::action::{Action as Press, Key, Screen, ServerVerb};
+use crate::audit::Closed;
 use crate::chat::{Block, Text, View};
 use crate::command::CommandError;
 use crate::config::{ConfigError, EditError, NameError, Problem, SyntaxError};
-use crate::policy::Action;
-use crate::registry::CallError;
+use crate::gate::{GateError, Whose};
+use crate::policy::{Action, Call, ChatSettings, Configure, Denied};
+use crate::registry::{CallError, Ruling};
 use crate::reload::{Broken, BrokenWhy};
 
 /// Why something asked for is not done.
 #[derive(Debug, Clone)]
 pub(super) enum Refusal {
     /// The person may not do this here.
-    NotAllowed(Action),
+    NotAllowed(Action, ChatSettings),
+    /// Only operators decide that.
+    NotAnOperator,
+    /// Servers that run on the host are for operators and those they name.
+    LocalServers,
+    /// The operator does not allow what a server would run or reach.
+    Denied {
+        /// The server.
+        server: String,
+        /// What, and why.
+        why: Denied,
+    },
+    /// The thread would have more servers than it may.
+    TooManyServers(usize),
     /// Whether they may could not be found out.
     StandingUnknown(String),
     /// The line is no command.
@@ -54,6 +69,10 @@ pub(super) enum Refusal {
     },
     /// A call came to nothing.
     Call(CallError),
+    /// Too much at once, or within a minute.
+    Busy(GateError),
+    /// What would happen could not be written into the audit.
+    Audit(Closed),
     /// The data folder could not be read or written.
     Store(String),
     /// The operator offers the server; this chat cannot change it.
@@ -74,7 +93,10 @@ impl Refusal {
     /// Whether it is short enough to be an alert over the message (Bot API: 200 characters).
     pub(super) fn fits_alert(&self) -> bool {
         match self {
-            Self::NotAllowed(_)
+            Self::NotAllowed(..)
+            | Self::NotAnOperator
+            | Self::LocalServers
+            | Self::TooManyServers(_)
             | Self::NotYours(_)
             | Self::Over(_)
             | Self::FromOperator(_)
@@ -89,8 +111,11 @@ impl Refusal {
             | Self::Broken(_)
             | Self::Arguments { .. }
             | Self::Call(_)
+            | Self::Busy(_)
+            | Self::Audit(_)
             | Self::Store(_)
             | Self::WaitsForApproval(_)
+            | Self::Denied { .. }
             | Self::Plain(_) => false,
         }
     }
@@ -130,10 +155,19 @@ impl Refusal {
     /// The refusal as a message.
     pub(super) fn view(&self) -> View {
         match self {
-            Self::NotAllowed(Action::Configure) => {
-                View::error("Only the creator and the administrators of this chat can change its servers. You can look with `/mcp list` and call tools.")
-            }
-            Self::NotAllowed(Action::Read | Action::Call) => View::error("Only members of this chat can use its servers."),
+            Self::NotAllowed(action, settings) => not_allowed(*action, *settings),
+            Self::NotAnOperator => View::error("Only an operator of this bot can do that."),
+            Self::LocalServers => View::error(
+                "Servers that run on the bot's own machine are added by its operator: ask them to. You can connect servers elsewhere with `/mcp connect`.",
+            ),
+            Self::TooManyServers(most) => View::error(format!(
+                "This chat may have {most} servers. Remove one first, or ask the bot's operator for more."
+            )),
+            Self::Denied { server, why } => View::error(
+                Text::default()
+                    .bold(server)
+                    .plain(format!(" cannot be added like that: {why}. {}", why.advice())),
+            ),
             Self::StandingUnknown(why) => View::error(format!(
                 "I could not ask whether you administer this chat ({why}), so I changed nothing. Make me a member who may see the administrators, then try again."
             )),
@@ -161,6 +195,10 @@ impl Refusal {
                 View::error(title).with(list(problems)).line(Text::from("See what it takes with ").code(format!("/mcp tools {server}")).plain("."))
             }
             Self::Call(error) => call(error),
+            Self::Busy(error) => busy(error),
+            Self::Audit(Closed(why)) => View::error(format!(
+                "I cannot write down what happens here ({why}), so nothing is called or switched on until I can. Please tell who runs this bot. Looking, disabling and removing are not held up."
+            )),
             Self::Store(why) => View::error(format!("The bot's own storage failed ({why}). Nothing was changed; please tell who runs this bot.")),
             Self::FromOperator(name) => View::error(Text::default().code(name).plain(
                 " is offered by who runs this bot, so it cannot be changed here. A server of your own with the same name hides it in this chat.",
@@ -188,6 +226,26 @@ fn broken_file(broken: &Broken) -> View {
             view
         }
         BrokenWhy::Unreadable(why) => View::error(format!("{name} on disk cannot be read: {why}.")),
+    }
+}
+
+fn not_allowed(action: Action, settings: ChatSettings) -> View {
+    match (action, settings.configure, settings.call) {
+        (Action::Configure, Configure::Creator, _) => View::error(
+            "Only the creator of this chat can change its servers. You can look with `/mcp list` and call tools.",
+        ),
+        (Action::Configure, Configure::Administrators, Call::Everybody) => View::error(
+            "Only the creator and the administrators of this chat can change its servers. You can look with `/mcp list` and call tools.",
+        ),
+        (Action::Configure, Configure::Administrators, Call::Administrators) => View::error(
+            "Only the creator and the administrators of this chat can change its servers. You can look with `/mcp list`.",
+        ),
+        (Action::Call, _, Call::Administrators) => View::error(
+            "Only the creator and the administrators of this chat call tools here. You can look with `/mcp list`.",
+        ),
+        (Action::Configure, Configure::Everybody, _)
+        | (Action::Call, _, Call::Everybody)
+        | (Action::Read, ..) => View::error("Only members of this chat can use its servers."),
     }
 }
 
@@ -304,6 +362,11 @@ fn call(error: &CallError) -> View {
             nearest: None,
         }
         .view(),
+        CallError::Off {
+            server,
+            tool,
+            ruling,
+        } => off(server, tool, *ruling),
         CallError::NotRunning { server, reason } => {
             View::error(Text::default().code(server).plain(format!(
                 " cannot be called now. {}.",
@@ -345,6 +408,47 @@ fn call(error: &CallError) -> View {
             "The tool asks for something that this bot does not offer yet: {what}."
         )),
     }
+}
+
+/// A tool that is switched off.
+fn off(server: &str, tool: &str, ruling: Ruling) -> View {
+    let text = Text::default().code(tool).plain(" of ").bold(server);
+    let (text, label) = match ruling {
+        Ruling::On => (text.plain(" is being switched on."), "Look at it"),
+        Ruling::Risky => (
+            text.plain(" looks risky, so it is off until somebody who configures here allows it: ")
+                .code(format!("/mcp allow {server} {tool}"))
+                .plain("."),
+            "Look at it",
+        ),
+        Ruling::Denied => (
+            text.plain(" was switched off here. Its card shows by what."),
+            "Look at it",
+        ),
+        Ruling::Changed => (
+            text.plain(" is not what it was: its server defines it otherwise now, so it is off until somebody who configures here approved the difference."),
+            "Review",
+        ),
+        Ruling::Unknown => (
+            text.plain(" is off, because what was decided about it cannot be read from the bot's storage. Please tell who runs this bot."),
+            "Look at it",
+        ),
+    };
+    View::error(text).row([Press::Tool(Key::of(server), Key::of(tool)).button(label)])
+}
+
+/// Too much of something: whose, and when to come back.
+fn busy(error: &GateError) -> View {
+    let what = match error {
+        GateError::TooOften { whose, .. } => match whose {
+            Whose::Thread => "This chat has made as many calls as it may within a minute.",
+            Whose::Person => "You have made as many calls as you may within a minute.",
+            Whose::Server => "This server has been called as often as it may within a minute.",
+        },
+        _ => "Many calls are under way here already, and more wait for their turn.",
+    };
+    let again = error.again_secs().unwrap_or(1);
+    View::error(format!("{what} Try again in {again} s."))
 }
 
 fn list(problems: &[Problem]) -> Block {
@@ -399,6 +503,22 @@ impl From<EditError> for Refusal {
 impl From<NameError> for Refusal {
     fn from(error: NameError) -> Self {
         Self::Name(error)
+    }
+}
+
+impl From<GateError> for Refusal {
+    fn from(error: GateError) -> Self {
+        match error {
+            GateError::Call(error) => Self::Call(error),
+            GateError::Closed(closed) => Self::Audit(closed),
+            busy => Self::Busy(busy),
+        }
+    }
+}
+
+impl From<Closed> for Refusal {
+    fn from(error: Closed) -> Self {
+        Self::Audit(error)
     }
 }
 

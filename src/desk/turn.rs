@@ -8,7 +8,7 @@ use super::{Hall, blocking};
 use crate::actor::{Actor, Standing};
 use crate::chat::{Answer, Event, FrontError, MessageId, PressId, View};
 use crate::config::ServerName;
-use crate::policy::{self, Action};
+use crate::policy::{self, Action, ChatSettings};
 use crate::reload::Loaded;
 use crate::store::{Store, StoreError};
 use crate::thread::ThreadId;
@@ -30,6 +30,8 @@ pub(super) struct Turn<'a> {
     pub(super) hidden: bool,
     /// The press that is not answered yet.
     pub(super) press: Option<PressId>,
+    /// They are here only to answer what a group asked them.
+    pub(super) guest: bool,
 }
 
 impl<'a> Turn<'a> {
@@ -52,6 +54,7 @@ impl<'a> Turn<'a> {
             again: None,
             hidden: false,
             press: None,
+            guest: false,
         }
     }
 }
@@ -125,6 +128,9 @@ impl Turn<'_> {
 
     /// Whether the person may do this here. `fresh` asks the front anew, as an Apply must.
     pub(super) async fn may(&self, action: Action, fresh: bool) -> Result<(), Refusal> {
+        if self.is_operator() {
+            return Ok(());
+        }
         let standing = if self.private {
             Standing::Own
         } else {
@@ -133,11 +139,41 @@ impl Turn<'_> {
             let asked = self.hall.small(asked).await;
             asked.map_err(|error| Refusal::StandingUnknown(error.to_string()))?
         };
-        if policy::may(standing, action) {
+        let settings = self.chat_settings().await?;
+        if policy::may(standing, settings, action) {
             Ok(())
         } else {
-            Err(Refusal::NotAllowed(action))
+            Err(Refusal::NotAllowed(action, settings))
         }
+    }
+
+    /// Whether the person operates the bot.
+    pub(super) fn is_operator(&self) -> bool {
+        self.hall.parts.policy.now().is_operator(&self.actor.id)
+    }
+
+    /// Whether the person may add, change or enable servers that run on the bot's host, here.
+    pub(super) fn may_add_local(&self) -> Result<(), Refusal> {
+        let policy = self.hall.parts.policy.now();
+        if policy.may_add_local(self.thread, &self.actor.id) {
+            Ok(())
+        } else {
+            Err(Refusal::LocalServers)
+        }
+    }
+
+    /// What the creator of this chat decided.
+    pub(super) async fn chat_settings(&self) -> Result<ChatSettings, Refusal> {
+        if self.private {
+            return Ok(ChatSettings::default());
+        }
+        self.settings_of(self.thread).await
+    }
+
+    /// What the creator of a chat decided.
+    pub(super) async fn settings_of(&self, thread: ThreadId) -> Result<ChatSettings, Refusal> {
+        let chat = thread.chat();
+        self.stored(move |store| store.chat_settings(chat)).await
     }
 
     /// The thread's configuration, loaded if it was not.

@@ -3,9 +3,11 @@
 //! A pure reading of one update; nothing here speaks with Telegram. The rules of who may command by a message are here:
 //! forwards, other bots, channels, edits and commands that are older than five minutes never run.
 
+use std::borrow::Cow;
+
 use teloxide::types::{
     CallbackQuery, CallbackQueryId, Chat, ChatMemberKind, ChatMemberUpdated,
-    MaybeInaccessibleMessage, Message, Update, UpdateKind, User,
+    MaybeInaccessibleMessage, Message, MessageEntityKind, Update, UpdateKind, User,
 };
 
 use super::html::{clean, shorten};
@@ -14,7 +16,7 @@ use crate::chat::{Answer, Event, EventKind, FileRef, MessageId, PressId};
 use crate::thread::ThreadId;
 
 /// Commands that a group's members may write without naming the bot.
-pub(super) const COMMANDS: [&str; 4] = ["mcp", "help", "cancel", "start"];
+pub(super) const COMMANDS: [&str; 6] = ["mcp", "help", "cancel", "start", "settings", "admin"];
 
 /// How old a command may be, in seconds: what was asked before an outage is not done after it.
 const OLD_AFTER: i64 = 5 * 60;
@@ -90,7 +92,7 @@ impl Reader<'_> {
         let actor = sender(message)?;
         let thread = thread_of(message);
         let private = message.chat.is_private();
-        let text = message.text().or(message.caption()).unwrap_or_default();
+        let text = &*with_ids(message);
         let command = self.command(text, private);
         let secondhand = message.forward_origin().is_some() || message.via_bot.is_some();
 
@@ -179,6 +181,44 @@ impl Reader<'_> {
             to.forum_topic_created().is_none()
                 && to.from.as_ref().is_some_and(|from| from.id.0 == self.me)
         })
+    }
+}
+
+/// The text, with ids of people in the place of what only Telegram can look up, where operators name somebody: a mention
+/// of a person without a user name, and the author of the message that `/admin …` replies to.
+fn with_ids(message: &Message) -> Cow<'_, str> {
+    let text = message.text().or(message.caption()).unwrap_or_default();
+    let is_admin = split_command(text).is_some_and(|(name, _)| name.eq_ignore_ascii_case("admin"));
+    if !is_admin {
+        return Cow::Borrowed(text);
+    }
+    let mentioned = message.parse_entities().unwrap_or_default();
+    let mentioned = mentioned.iter().find_map(|entity| match entity.kind() {
+        MessageEntityKind::TextMention { user } => Some((entity.range(), user)),
+        _ => None,
+    });
+    if let Some((range, user)) = mentioned {
+        let id = actor_id(user.id.0).0;
+        return Cow::Owned(format!(
+            "{}{id}{}",
+            &text[..range.start],
+            &text[range.end..]
+        ));
+    }
+    let replied = message
+        .reply_to_message()
+        .filter(|to| to.forum_topic_created().is_none() && to.sender_chat.is_none())
+        .and_then(|to| to.from.as_ref())
+        .filter(|author| !author.is_bot);
+    // `/admin allow` and `/admin operator add`: what names nobody yet.
+    let names_nobody = matches!(text.split_whitespace().count(), 2 | 3)
+        && !text.contains(|c: char| c.is_ascii_digit())
+        && !text.trim_end().ends_with("here");
+    match replied {
+        Some(author) if names_nobody => {
+            Cow::Owned(format!("{} {}", text.trim_end(), actor_id(author.id.0).0))
+        }
+        _ => Cow::Borrowed(text),
     }
 }
 

@@ -196,7 +196,7 @@ impl Telegram {
         self.poll(sink, stop).await
     }
 
-    /// Private chats and groups see the same four commands; a group does not need `/start`.
+    /// Private chats and groups see the same commands, but `/start` and `/settings`, which the other does not need.
     async fn register_commands(&self) {
         let command = |name: &str, what: &str| BotCommand::new(name, what);
         let group = vec![
@@ -206,6 +206,8 @@ impl Telegram {
         ];
         let mut private = group.clone();
         private.push(command("start", "Begin"));
+        let mut group = group;
+        group.push(command("settings", "Who may do what in this chat"));
         for (commands, scope) in [
             (private, BotCommandScope::AllPrivateChats),
             (group, BotCommandScope::AllGroupChats),

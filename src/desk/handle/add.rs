@@ -8,6 +8,7 @@ use super::super::refusal::Refusal;
 use super::super::turn::Turn;
 use super::Done;
 use super::asked::{Asked, ask};
+use super::edit::set_field;
 use crate::chat::{Text, View};
 use crate::command::{self, AddLine};
 use crate::config::{Change, Edit, FileKind, ServerName, limits};
@@ -31,7 +32,8 @@ impl Turn<'_> {
             args: line.args,
             env: line.env,
         };
-        self.propose_added(flow, line.cwd, notes).await
+        self.propose_added(flow, line.cwd, line.network.as_deref(), notes)
+            .await
     }
 
     /// The demo server of our own program.
@@ -47,6 +49,7 @@ impl Turn<'_> {
         self.propose_added(
             flow,
             None,
+            None,
             vec![
                 "The demo server is this bot's own program; it reads and changes nothing."
                     .to_owned(),
@@ -59,6 +62,7 @@ impl Turn<'_> {
         &mut self,
         flow: AddFlow,
         cwd: Option<String>,
+        network: Option<&str>,
         notes: Vec<String>,
     ) -> Done {
         let loaded = self.sound().await?;
@@ -71,9 +75,13 @@ impl Turn<'_> {
                 flow.name
             ));
         }
+        let mut value = entry(&flow, cwd);
+        if let Some(network) = network {
+            set_field(&mut value, FileKind::Local, "network", network)?;
+        }
         let change = Change::Put {
             file: FileKind::Local,
-            value: entry(&flow, cwd),
+            value,
             name: flow.name,
             at: None,
         };
@@ -89,6 +97,8 @@ impl Turn<'_> {
     /// `/mcp add`, perhaps with a name.
     pub(super) async fn begin_add(&mut self, name: Option<String>) -> Done {
         self.may(Action::Configure, false).await?;
+        // Told before four questions and not after them.
+        self.may_add_local()?;
         self.sound().await?;
         let mut flow = AddFlow::default();
         if let Some(name) = name {
@@ -150,7 +160,7 @@ impl Turn<'_> {
 
     async fn finish_add(&mut self, flow: AddFlow, cwd: Option<String>) -> Done {
         let notes = flow.name_note.clone().into_iter().collect();
-        self.propose_added(flow, cwd, notes).await
+        self.propose_added(flow, cwd, None, notes).await
     }
 
     /// Deletes the person's message where it holds a secret; a sentence where that is not possible.

@@ -14,6 +14,12 @@ use crate::policy::Action;
 impl Turn<'_> {
     pub(super) async fn text(&mut self, text: &str) -> Done {
         let trimmed = text.trim_start();
+        let comes_by_link = trimmed.starts_with("/start ");
+        if self.guest && !self.is_asked() && !comes_by_link {
+            return Err(Refusal::Plain(
+                "That question is over. Go on in the group, please.".to_owned(),
+            ));
+        }
         if login::is_callback(trimmed) {
             return self.pasted_address(trimmed.trim_end()).await;
         }
@@ -77,6 +83,8 @@ impl Turn<'_> {
             Request::Help | Request::HelpFor(None) => self.say(screens::help()).await,
             Request::HelpFor(Some(name)) => self.help_for(name).await,
             Request::Cancel => self.cancel().await,
+            Request::Admin(asked) => self.admin(asked).await,
+            Request::Settings => self.settings().await,
             Request::Panel => self.panel(0).await,
             Request::AddGuided(name) => self.begin_add(name).await,
             Request::Add(line) => self.add(line).await,
@@ -99,6 +107,9 @@ impl Turn<'_> {
             Request::Disable(name) => self.switch_off(&name).await,
             Request::Tools(None) => self.all_tools().await,
             Request::Tools(Some(name)) => self.tools_of(&name, 0).await,
+            Request::Tool { server, tool, mode } => self.tool_named(&server, &tool, mode).await,
+            Request::Allow { server, tools } => self.rule(&server, &tools, true).await,
+            Request::Deny { server, tools } => self.rule(&server, &tools, false).await,
             Request::Call {
                 server,
                 tool,
@@ -109,11 +120,19 @@ impl Turn<'_> {
             Request::Logs(name) => self.logs(&name).await,
             Request::Restart(name) => self.restart(&name).await,
             Request::History => self.history().await,
+            Request::Audit(wish) => self.audit(wish).await,
             Request::Undo => self.undo(None).await,
             Request::ConnectGuided(name) => self.begin_connect(name).await,
             Request::Connect(line) => self.connect(line).await,
             Request::Login { name, client_id } => self.login(&name, client_id).await,
             Request::Logout(name) => self.logout(&name).await,
+            Request::Secrets => self.secrets().await,
+            Request::SetSecret {
+                name,
+                server,
+                value,
+            } => self.set_secret(&name, server.as_deref(), value).await,
+            Request::RemoveSecret(name) => self.remove_secret(&name).await,
         }
     }
 
@@ -134,6 +153,7 @@ impl Turn<'_> {
                     ServerVerb::Enable => self.switch_on(name).await,
                     ServerVerb::Disable => self.switch_off(name).await,
                     ServerVerb::Remove => self.remove(name).await,
+                    ServerVerb::Narrow => self.narrow(name).await,
                     ServerVerb::Login => self.login(name, None).await,
                     ServerVerb::Logout => self.logout(name).await,
                     ServerVerb::Connect => self.reconnect(name).await,
@@ -158,6 +178,15 @@ impl Turn<'_> {
             Press::Login(verb, id) => self.login_pressed(verb, &id).await,
             Press::Grant(id) => self.login_granted(&id).await,
             Press::Offer(id) => self.take_offer(&id).await,
+            Press::Rule(verb, server, tool) => {
+                let name = self.server_of(&server).await?;
+                self.rule_pressed(verb, &name, &tool).await
+            }
+            Press::Approve(what) => self.approve_changed(&what).await,
+            Press::Unsay(id) => self.unsay(&id).await,
+            Press::Asked(verb, id) => self.asked_pressed(verb, &id).await,
+            Press::Admit(verb, id) => self.admit(verb, &id).await,
+            Press::Set(verb) => self.set(verb).await,
             Press::Stop(id) => {
                 let configures = self.may(Action::Configure, false).await.is_ok();
                 match self
@@ -191,6 +220,8 @@ impl Turn<'_> {
             Screen::Examples => self.say(screens::examples()).await,
             Screen::Demo => self.add_demo().await,
             Screen::Repair => self.repair().await,
+            Screen::Admin => self.admin_panel().await,
+            Screen::Settings => self.settings().await,
             Screen::Close => self.close().await,
         }
     }

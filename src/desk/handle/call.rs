@@ -14,6 +14,7 @@ use super::super::turn::Turn;
 use super::arguments::{choices, property, typed, without_required};
 use super::asked::Asked;
 use super::look::server_in;
+use super::permit::is_on;
 use super::{Done, running};
 use crate::chat::{Answer, Button, Question, Text, View};
 use crate::command::{self, Arguments};
@@ -71,6 +72,7 @@ impl Turn<'_> {
         tool: Tool,
         arguments: Map<String, Value>,
     ) -> Done {
+        is_on(&server, &tool)?;
         let schema = tool.input_schema.to_map();
         let missing: Vec<String> = screens::required(&schema)
             .into_iter()
@@ -87,8 +89,7 @@ impl Turn<'_> {
             });
         }
         if missing.is_empty() {
-            self.run_call(server, tool, arguments);
-            return Ok(());
+            return self.call_or_ask(server, tool, arguments).await;
         }
         let flow = CallFlow {
             server: server.to_string(),
@@ -98,12 +99,6 @@ impl Turn<'_> {
         };
         let view = question(&flow, &tool);
         self.begin_flow(FlowKind::Call(flow), view).await
-    }
-
-    fn run_call(&self, server: ServerName, tool: Tool, arguments: Map<String, Value>) {
-        let (hall, thread, by) = (Arc::clone(self.hall), self.thread, self.actor.id.clone());
-        self.hall
-            .spawn(running::run(hall, thread, by, server, tool, arguments));
     }
 
     /// An answer to the argument that is asked for.
@@ -121,7 +116,7 @@ impl Turn<'_> {
             &name,
             text.trim_end_matches('\n'),
         );
-        self.call_given(flow, server, tool, name, value)
+        self.call_given(flow, server, tool, name, value).await
     }
 
     /// A choice for the argument that is asked for.
@@ -140,10 +135,10 @@ impl Turn<'_> {
             .into_iter()
             .nth(index)
             .ok_or(Refusal::Over("There is no such choice."))?;
-        self.call_given(flow, server, tool, name, value)
+        self.call_given(flow, server, tool, name, value).await
     }
 
-    fn call_given(
+    async fn call_given(
         &mut self,
         mut flow: CallFlow,
         server: ServerName,
@@ -176,7 +171,7 @@ impl Turn<'_> {
                 problems,
             });
         }
-        self.run_call(server, tool, flow.arguments);
+        self.call_or_ask(server, tool, flow.arguments).await?;
         Ok(Asked::Finished)
     }
 
@@ -267,7 +262,7 @@ impl Turn<'_> {
     }
 
     /// The tool that was typed: `SERVER TOOL`, or a unique name alone.
-    async fn wanted_tool(
+    pub(super) async fn wanted_tool(
         &mut self,
         server: &str,
         tool: Option<&str>,

@@ -15,7 +15,8 @@ use super::asked::Asked;
 use super::switch::raw_entry;
 use crate::chat::View;
 use crate::command;
-use crate::config::{Change, Edit, FileKind};
+use crate::config::{Change, Edit, FileKind, ServerName, StdioServer};
+use crate::demo;
 use crate::policy::Action;
 
 pub(super) use fields::set_field;
@@ -64,6 +65,14 @@ impl Turn<'_> {
         let remote = file == FileKind::Remote;
         if remote {
             self.is_approved(&loaded, &name).await?;
+        }
+        let mut local = loaded.config.local.iter();
+        let is_program = |(other, server): &(ServerName, StdioServer)| {
+            *other == name && !demo::is_demo(&server.command, &server.args)
+        };
+        if local.any(is_program) {
+            // Told before the questions and not after them.
+            self.may_add_local()?;
         }
         let flow = EditFlow {
             server: name.to_string(),
@@ -137,6 +146,7 @@ impl Turn<'_> {
                     },
                 )]
             }
+            EditField::Network => vec![("network".to_owned(), text.trim().to_owned())],
             EditField::Headers | EditField::Timeout => {
                 self.remote_field_answered(&mut flow, field, text).await?
             }

@@ -16,7 +16,7 @@ use super::connect::is_secret;
 use super::edit::set_field;
 use super::switch::raw_entry;
 use crate::chat::{Block, Button, Text, View};
-use crate::config::{Change, Edit, SecretName, ServerName, masked_url};
+use crate::config::{Change, Edit, GivenFor, SecretName, ServerName, masked_url};
 use crate::reload::Loaded;
 use crate::secret::Secret;
 
@@ -155,7 +155,12 @@ impl Turn<'_> {
                 edit.secrets.push(name);
             }
         };
-        self.keep_secret(&wanted, Secret::from(value.to_owned()), note)
+        let loaded = self.sound().await?;
+        let Some(entry) = super::connect::remote_in(&loaded, server) else {
+            return Err(Refusal::Over("That server is not there any more."));
+        };
+        let place = GivenFor::place_of(&entry.url);
+        self.keep_secret(&wanted, Secret::from(value.to_owned()), place, note)
             .await
     }
 

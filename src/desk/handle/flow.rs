@@ -60,7 +60,19 @@ impl Turn<'_> {
             FlowKind::Rename { server } => edit::rename_question(server),
             FlowKind::Json { .. } => import::json_question(),
             FlowKind::Upload => import::upload_question(),
-            FlowKind::Handoff(handoff) => handoff::question(handoff),
+            FlowKind::Handoff(handoff) => handoff::question(handoff, None),
+            FlowKind::Secret(secret) => {
+                let (mut flow, secret) = (flow.clone(), secret.clone());
+                match self.secret_question(&mut flow, secret).await {
+                    Ok(view) => self.ask_on(flow, view).await,
+                    Err(refusal) => self.refuse(refusal).await,
+                }
+                return;
+            }
+            FlowKind::Forget { name } => match self.forget_question(&name.clone()).await {
+                Ok(view) => view,
+                Err(_) => return,
+            },
             FlowKind::Connect(connect) => {
                 let connect = (**connect).clone();
                 if let Err(refusal) = self.connect_again(flow, connect).await {
@@ -115,9 +127,12 @@ impl Turn<'_> {
         }
         let asked = match verb {
             FlowVerb::Cancel => {
-                if let FlowKind::Connect(connect) = &flow.kind {
-                    self.drop_handoff(&mut connect.clone()).await;
-                }
+                let nonce = match &flow.kind {
+                    FlowKind::Connect(connect) => connect.nonce.clone(),
+                    FlowKind::Secret(secret) => secret.nonce.clone(),
+                    _ => None,
+                };
+                self.drop_handoff(&mut nonce.clone()).await;
                 self.records.take_flow_of(&flow.by.id);
                 return self
                     .say(View::text(format!(
@@ -165,7 +180,13 @@ impl Turn<'_> {
                 self.handoff_answered(&handoff, text).await?;
                 Ok(Asked::Finished)
             }
-            FlowKind::Connect(_) => Err(Refusal::Over("There is nothing to answer here.")),
+            FlowKind::Secret(secret) => {
+                self.secret_answered(&secret, text).await?;
+                Ok(Asked::Finished)
+            }
+            FlowKind::Connect(_) | FlowKind::Forget { .. } => {
+                Err(Refusal::Over("There is nothing to answer here."))
+            }
         }
     }
 
@@ -178,7 +199,9 @@ impl Turn<'_> {
             | FlowKind::Upload
             | FlowKind::Call(_)
             | FlowKind::Connect(_)
-            | FlowKind::Handoff(_) => Err(Refusal::Over("This step is needed.")),
+            | FlowKind::Handoff(_)
+            | FlowKind::Secret(_)
+            | FlowKind::Forget { .. } => Err(Refusal::Over("This step is needed.")),
         }
     }
 
@@ -201,7 +224,9 @@ impl Turn<'_> {
             | FlowKind::Json { .. }
             | FlowKind::Upload
             | FlowKind::Connect(_)
-            | FlowKind::Handoff(_) => Err(Refusal::Over("This is the first step.")),
+            | FlowKind::Handoff(_)
+            | FlowKind::Secret(_)
+            | FlowKind::Forget { .. } => Err(Refusal::Over("This is the first step.")),
         }
     }
 
@@ -211,13 +236,18 @@ impl Turn<'_> {
                 self.finish_edit(flow).await?;
                 Ok(Asked::Finished)
             }
+            FlowKind::Forget { name } => {
+                self.forget_secret(&name).await?;
+                Ok(Asked::Finished)
+            }
             FlowKind::Add(_)
             | FlowKind::Rename { .. }
             | FlowKind::Json { .. }
             | FlowKind::Upload
             | FlowKind::Call(_)
             | FlowKind::Connect(_)
-            | FlowKind::Handoff(_) => Err(Refusal::Over("There is nothing to finish here yet.")),
+            | FlowKind::Handoff(_)
+            | FlowKind::Secret(_) => Err(Refusal::Over("There is nothing to finish here yet.")),
         }
     }
 
@@ -227,13 +257,26 @@ impl Turn<'_> {
                 // The one choice there: a folder of the chat's own.
                 Ok(self.edit_answered(flow, "-").await?.map(FlowKind::Edit))
             }
+            FlowKind::Edit(flow) if flow.field == Some(EditField::Network) => {
+                let grant = match index {
+                    0 => "public",
+                    1 => "none",
+                    _ => return Err(Refusal::Over("There is no such choice.")),
+                };
+                Ok(self.edit_answered(flow, grant).await?.map(FlowKind::Edit))
+            }
             FlowKind::Edit(flow) if flow.remote && flow.field.is_none() && index >= 2 => {
                 // The address and the login go through the steps of connecting.
                 self.edit_connects(&flow, index).await?;
                 Ok(Asked::Finished)
             }
             FlowKind::Edit(mut flow) => {
-                let local = [EditField::Command, EditField::Env, EditField::Cwd];
+                let local = [
+                    EditField::Command,
+                    EditField::Env,
+                    EditField::Cwd,
+                    EditField::Network,
+                ];
                 let remote = [EditField::Headers, EditField::Timeout];
                 let fields = if flow.remote { &remote[..] } else { &local[..] };
                 let field = fields.get(index).copied();
@@ -247,7 +290,9 @@ impl Turn<'_> {
             | FlowKind::Json { .. }
             | FlowKind::Upload
             | FlowKind::Connect(_)
-            | FlowKind::Handoff(_) => Err(Refusal::Over("There is no such choice.")),
+            | FlowKind::Handoff(_)
+            | FlowKind::Secret(_)
+            | FlowKind::Forget { .. } => Err(Refusal::Over("There is no such choice.")),
         }
     }
 }
@@ -266,6 +311,8 @@ pub(super) fn name_of(kind: &FlowKind) -> String {
             None => "connecting a server".to_owned(),
         },
         FlowKind::Handoff(handoff) => format!("asking for {}", handoff.what),
+        FlowKind::Secret(secret) => format!("asking for the value of {}", secret.name),
+        FlowKind::Forget { name } => format!("forgetting {name}"),
     }
 }
 
@@ -280,7 +327,8 @@ fn dressed(flow: &Flow, mut view: View, private: bool) -> View {
         FlowKind::Rename { .. } | FlowKind::Json { .. } | FlowKind::Handoff(_) => {
             (false, false, true)
         }
-        FlowKind::Upload => (false, false, false),
+        FlowKind::Upload | FlowKind::Forget { .. } => (false, false, false),
+        FlowKind::Secret(_) => (false, false, view.question.is_some()),
         FlowKind::Connect(connect) => (
             false,
             match connect.step {

@@ -109,14 +109,22 @@ impl Turn<'_> {
             [(name, _)] => format!("replace {name}"),
             several => format!("add {} servers", several.len()),
         };
-        self.propose(Draft {
-            title,
-            edit,
-            can_replace,
-            notes,
-            ..Draft::default()
-        })
-        .await?;
+        let proposed = self
+            .propose(Draft {
+                title,
+                edit,
+                can_replace,
+                notes,
+                ..Draft::default()
+            })
+            .await;
+        match proposed {
+            // The remote ones may be connected all the same.
+            Err(refusal @ Refusal::LocalServers) if !read.remote.is_empty() => {
+                self.refuse(refusal).await;
+            }
+            proposed => proposed?,
+        }
         if !read.remote.is_empty() {
             let view = self.offer(
                 &read.remote,

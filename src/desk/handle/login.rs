@@ -16,6 +16,7 @@ use super::super::screens;
 use super::super::turn::Turn;
 use super::Done;
 use super::connect::any_remote;
+use crate::audit::What;
 use crate::chat::Answer;
 use crate::config::{RemoteAuth, ServerName};
 use crate::oauth::{LoginNews, LoginNotice};
@@ -65,6 +66,7 @@ impl Turn<'_> {
         if verb == LoginVerb::Finish {
             // Rights may have gone since the login was begun: asked anew.
             self.may(Action::Configure, true).await?;
+            self.audit_is_open().await?;
         }
         self.records.take_login(|login| login.id == id);
         self.pressed = login.message.or(self.pressed);
@@ -111,9 +113,16 @@ impl Turn<'_> {
         self.answer(Answer::Toast(format!("Logging out of {name}…")))
             .await;
         let (hall, thread) = (Arc::clone(self.hall), self.thread);
-        let message = self.pressed;
+        let (message, by) = (self.pressed, self.actor.clone());
         self.hall.spawn(async move {
             let done = hall.parts.oauth.logout(thread, &credential).await;
+            let what = What::Login {
+                server: name.to_string(),
+                outcome: "logged out".to_owned(),
+            };
+            if let Err(error) = hall.note(thread, Some(&by), what).await {
+                tracing::warn!(%thread, server = %name, %error, "a logout is not in the audit yet.");
+            }
             // It finds itself without a token.
             let _ = hall.parts.registry.restart(thread, &name).await;
             let view = screens::logged_out(name.as_str(), done);

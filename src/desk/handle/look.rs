@@ -20,8 +20,13 @@ impl Turn<'_> {
     pub(super) async fn panel(&mut self, page: usize) -> Done {
         let (loaded, snapshot) = self.look().await?;
         let broken = loaded.broken.as_ref().map(Refusal::brief);
-        self.say(screens::panel(&snapshot, page, broken.as_deref()))
-            .await
+        self.say(screens::panel(
+            &snapshot,
+            self.hall.parts.registry.sandbox(),
+            page,
+            broken.as_deref(),
+        ))
+        .await
     }
 
     pub(super) async fn list(&mut self) -> Done {
@@ -34,7 +39,9 @@ impl Turn<'_> {
         let name = Self::server_named(&loaded, name)?;
         let server = server_in(&snapshot, &name)?;
         let definition = definition_of(&loaded, &name).ok_or_else(|| gone(&name))?;
-        self.say(screens::server_card(server, &definition)).await
+        let network = self.network_facts(&loaded, &name).await?;
+        self.say(screens::server_card(server, &definition, network.as_ref()))
+            .await
     }
 
     pub(super) async fn all_tools(&mut self) -> Done {
@@ -51,7 +58,7 @@ impl Turn<'_> {
 
     pub(super) async fn show_tool(&mut self, name: &str, key: &Key) -> Done {
         let (server, tool) = self.tool_of(name, key).await?;
-        self.say(screens::tool_card(server.as_str(), &tool)).await
+        self.tool_card(&server, &tool, None).await
     }
 
     /// The tool that a button means.

@@ -2,9 +2,11 @@
 
 mod about;
 mod add;
+mod admin;
 mod arguments;
 mod asked;
 mod asks;
+mod audit;
 mod call;
 mod connect;
 mod edit;
@@ -14,9 +16,15 @@ mod handoff;
 mod import;
 mod login;
 mod look;
+mod network;
 mod news;
+mod packages;
+mod permit;
 mod place;
+mod rules;
 mod running;
+mod secrets;
+mod settings;
 mod switch;
 mod test;
 mod undo;
@@ -25,6 +33,7 @@ use std::sync::Arc;
 
 use super::Hall;
 use super::action::Action as Press;
+use super::door::Way;
 use super::records::Records;
 use super::refusal::Refusal;
 use super::turn::Turn;
@@ -32,13 +41,25 @@ use crate::chat::{Answer, Event, EventKind, MessageId, View};
 use crate::config::Masker;
 
 pub(super) use connect::secret_words;
+pub(super) use handoff::is_handoff_for;
+pub(super) use handoff::{asked_on_page, given_on_page};
 pub(super) use login::{Spoken, keep_client_id, login_news};
 pub(super) use news::{News, news};
+pub(super) use rules::{changed_tools, changed_view};
 
 type Done = Result<(), Refusal>;
 
 /// Handles one event of a thread.
 pub(super) async fn event(hall: &Arc<Hall>, event: Event, records: &mut Records) {
+    let policy = hall.parts.policy.now();
+    let guest = match hall.door.way(&policy, &event, (hall.parts.clock)()) {
+        Way::In => false,
+        Way::Guest => true,
+        // What happens to the place is nobody's wish.
+        Way::Out(_) if matches!(event.kind, EventKind::Left | EventKind::Migrated { .. }) => false,
+        // They were let in when it came, and are not any more.
+        Way::Out(_) => return,
+    };
     let again = matches!(event.kind, EventKind::Text(_)).then(|| event.clone());
     let Event {
         thread,
@@ -58,6 +79,7 @@ pub(super) async fn event(hall: &Arc<Hall>, event: Event, records: &mut Records)
         again,
         hidden: false,
         press: None,
+        guest,
     };
     let done = match kind {
         EventKind::Text(text) => {
@@ -106,6 +128,12 @@ impl Turn<'_> {
                 .records
                 .login(id)
                 .is_none_or(|login| login.message == Some(on)),
+            Press::Asked(_, id) => self
+                .records
+                .calls
+                .iter()
+                .find(|call| call.id == *id)
+                .is_none_or(|call| call.message == Some(on)),
             Press::Panel(_)
             | Press::Open(_)
             | Press::Server(..)
@@ -115,7 +143,12 @@ impl Turn<'_> {
             | Press::Undo(_)
             | Press::Stop(_)
             | Press::Grant(_)
-            | Press::Offer(_) => {
+            | Press::Offer(_)
+            | Press::Rule(..)
+            | Press::Approve(_)
+            | Press::Unsay(_)
+            | Press::Admit(..)
+            | Press::Set(_) => {
                 let logins = self.records.logins.iter().map(|login| login.message);
                 let proposals = self
                     .records
@@ -124,7 +157,9 @@ impl Turn<'_> {
                     .map(|proposal| proposal.message);
                 let flows = self.records.flows.iter().map(|flow| flow.message);
                 let waits = self.records.waits.iter().map(|wait| Some(wait.message));
+                let calls = self.records.calls.iter().map(|call| call.message);
                 !proposals
+                    .chain(calls)
                     .chain(flows)
                     .chain(waits)
                     .chain(logins)

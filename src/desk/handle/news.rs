@@ -99,6 +99,7 @@ pub(in crate::desk) async fn news(
             let flow = records.flows.iter().find(|other| other.id == *flow);
             flow.is_none_or(|flow| match &flow.kind {
                 FlowKind::Connect(connect) => connect.private,
+                FlowKind::Secret(secret) => secret.private,
                 _ => true,
             })
         }

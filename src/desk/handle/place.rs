@@ -1,8 +1,10 @@
 //! What happens to the place itself: a group gets a new id, or the bot is put out.
 
+use super::super::blocking;
 use super::super::refusal::Refusal;
 use super::super::turn::Turn;
 use super::Done;
+use crate::audit::What;
 use crate::chat::View;
 use crate::store::RenameOutcome;
 use crate::thread::ThreadId;
@@ -15,7 +17,13 @@ impl Turn<'_> {
         else {
             return Ok(());
         };
-        let threads = self.stored(move |store| store.threads_of_chat(old)).await?;
+        self.move_admission(old, new).await?;
+        let mut threads = self.stored(move |store| store.threads_of_chat(old)).await?;
+        // The chat's own settings stand there, also where only its topics have servers.
+        let general = ThreadId::telegram(old, None);
+        if !threads.contains(&general) {
+            threads.push(general);
+        }
         let mut kept = Vec::new();
         for thread in threads {
             let ThreadId::Telegram { topic, .. } = thread else {
@@ -34,6 +42,10 @@ impl Turn<'_> {
                 RenameOutcome::BothExist => kept.push(thread),
             }
         }
+        self.note(What::Admin {
+            deed: format!("this chat got a new id; it was {from} before"),
+        })
+        .await;
         // What was kept for the old id was on disk before the move: it is this thread's now.
         *self.records = self.hall.read_records(self.thread).await;
         self.hall.parts.reload.release(self.thread).await;
@@ -50,6 +62,31 @@ impl Turn<'_> {
             "This group got a new id, and both the old and the new one have servers. I kept both and use the new one; the old ones are in {names}. Whoever runs this bot can move them."
         )))
         .await;
+        Ok(())
+    }
+
+    /// What the operator said of the chat holds for its new id.
+    async fn move_admission(&self, old: i64, new: i64) -> Done {
+        if !self
+            .hall
+            .parts
+            .policy
+            .now()
+            .names_chat(ThreadId::telegram(old, None))
+        {
+            return Ok(());
+        }
+        let store = self.hall.parts.store.clone();
+        let moved = blocking(move || {
+            store.change_policy(|policy| {
+                policy.move_chat(old, new);
+            })
+        });
+        if let Err(error) = moved.await {
+            tracing::error!(%error, %old, %new, "what the policy says of a group could not be moved to its new id.");
+            return Err(Refusal::Store(error.to_string()));
+        }
+        self.hall.parts.reload.heed_policy().await;
         Ok(())
     }
 

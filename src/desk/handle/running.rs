@@ -12,9 +12,10 @@ use super::super::refusal::Refusal;
 use super::super::screens;
 use super::super::{Hall, Work, new_id};
 use super::News;
-use crate::actor::ActorId;
+use crate::actor::Actor;
 use crate::chat::View;
 use crate::config::{Masker, ServerName};
+use crate::gate::{Caller, GateError};
 use crate::registry::{CallError, CallRequest, Tool};
 use crate::thread::ThreadId;
 
@@ -35,12 +36,12 @@ pub(super) fn too_many() -> View {
 pub(super) async fn run(
     hall: Arc<Hall>,
     thread: ThreadId,
-    by: ActorId,
+    by: Actor,
     server: ServerName,
     tool: Tool,
     arguments: Map<String, Value>,
 ) {
-    let Some(place) = hall.live.enter(thread, &by) else {
+    let Some(place) = hall.live.enter(thread, &by.id) else {
         hall.finish(thread, None, too_many()).await;
         return;
     };
@@ -52,8 +53,14 @@ pub(super) async fn run(
         tool: tool.name.clone(),
         arguments,
         progress: Some(report),
+        waited: Duration::ZERO,
     };
-    let call = hall.parts.registry.call(request);
+    let call = hall.parts.gate.call(
+        Caller {
+            by: Some(by.clone()),
+        },
+        request,
+    );
     tokio::pin!(call);
     let began = Instant::now();
     let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + QUICK, TICK);
@@ -87,7 +94,7 @@ pub(super) async fn run(
 }
 
 /// Why there is no result; with a button, where a login helps. What the server said goes along with it, by a record.
-fn refused(hall: &Arc<Hall>, thread: ThreadId, server: &str, error: CallError) -> View {
+fn refused(hall: &Arc<Hall>, thread: ThreadId, server: &str, error: GateError) -> View {
     let grant = |challenge: Option<String>| {
         let id = new_id();
         let wanted = Grant {
@@ -101,13 +108,13 @@ fn refused(hall: &Arc<Hall>, thread: ThreadId, server: &str, error: CallError) -
         id
     };
     match error {
-        CallError::NeedsLogin {
+        GateError::Call(CallError::NeedsLogin {
             reason, challenge, ..
-        } => screens::wants_login(server, &reason, &grant(challenge)),
-        CallError::MoreRights {
+        }) => screens::wants_login(server, &reason, &grant(challenge)),
+        GateError::Call(CallError::MoreRights {
             scope, challenge, ..
-        } => screens::wants_rights(server, scope.as_deref(), &grant(Some(challenge))),
-        other => Refusal::Call(other).view(),
+        }) => screens::wants_rights(server, scope.as_deref(), &grant(Some(challenge))),
+        other => Refusal::from(other).view(),
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use url::Url;
+
 use super::super::handle::{News, keep_client_id};
 use super::super::records::{Connects, LoginWish, Proposal, Wait};
 use super::super::refusal::Refusal;
@@ -11,8 +13,9 @@ use super::super::turn::Turn;
 use super::super::{Work, blocking, new_id};
 use super::as_done;
 use super::work_out::{Worked, work_out, work_out_edit};
+use crate::audit::What;
 use crate::chat::{Answer, MessageId};
-use crate::config::{Edit, Files, RemoteAuth, Revision, ServerName};
+use crate::config::{Change, Edit, Files, RemoteAuth, Revision, ServerName, ThreadConfig};
 use crate::policy::Action;
 use crate::registry::ServerState;
 use crate::reload::Loaded;
@@ -37,10 +40,17 @@ impl Turn<'_> {
         if loaded.revision != proposal.base {
             return self.show_changed(proposal, &loaded, &worked).await;
         }
+        // The operator may have decided otherwise since.
+        self.is_allowed(&loaded.config, &worked.config).await?;
         // Somebody may have given the key for another server since.
         self.keys_stay(&loaded.config, &worked.config, &proposal)
             .await?;
+        let words = self.may_grant(&loaded.config, &worked.config)?;
+        if proposal.connects.is_some() || !only_takes_away(&loaded, &worked.new) {
+            self.audit_is_open().await?;
+        }
         self.answer(Answer::Silent).await;
+        self.give_word(words).await?;
         let entry = history_entry(
             &loaded.files,
             &worked,
@@ -56,8 +66,10 @@ impl Turn<'_> {
         if worked.new == *loaded.files
             && let Some(connects) = proposal.connects.clone()
         {
+            self.note_agreed(&connects).await;
             return self.agreed(proposal, connects).await;
         }
+        self.rules_move(&loaded, &worked, &proposal).await?;
         let committed = if proposal.repairs {
             self.replace_broken(worked.new, entry.clone()).await
         } else {
@@ -68,6 +80,7 @@ impl Turn<'_> {
             // The files said it already in other words; nothing was written.
             Ok(revision) if revision == loaded.revision => {
                 if let Some(connects) = proposal.connects.clone() {
+                    self.note_agreed(&connects).await;
                     return self.agreed(proposal, connects).await;
                 }
                 self.records.take_proposal(&proposal.id);
@@ -75,7 +88,12 @@ impl Turn<'_> {
                 Ok(())
             }
             Ok(revision) => {
+                self.rules_moved(&loaded.config, &worked.config).await;
                 self.records.take_proposal(&proposal.id);
+                if let Some(connects) = &proposal.connects {
+                    self.note_agreed(connects).await;
+                }
+                self.note(changed(&entry)).await;
                 let message = self
                     .show_in(
                         proposal.message,
@@ -96,6 +114,56 @@ impl Turn<'_> {
                 self.agree(former).await?;
                 Err(Refusal::Store(error.to_string()))
             }
+        }
+    }
+
+    /// Before it is written: what was decided of a renamed server's tools holds for its new name, and a name that is new
+    /// here starts without what was ever decided of it.
+    async fn rules_move(
+        &self,
+        loaded: &Loaded,
+        worked: &Worked,
+        proposal: &Proposal,
+    ) -> Result<(), Refusal> {
+        let before = names(&loaded.config);
+        let fresh = names(&worked.config)
+            .into_iter()
+            .filter(|name| !before.contains(name));
+        let renamed: Vec<(ServerName, ServerName)> = proposal
+            .edit
+            .0
+            .iter()
+            .filter_map(|change| match change {
+                Change::Rename { from, to, .. } => {
+                    Some((ServerName::new(from).ok()?, ServerName::new(to).ok()?))
+                }
+                Change::Put { .. } | Change::Remove { .. } | Change::Field { .. } => None,
+            })
+            .collect();
+        let fresh: Vec<ServerName> = fresh.collect();
+        let thread = self.thread;
+        self.stored(move |store| {
+            store.forget_tool_rules(thread, &fresh)?;
+            renamed
+                .iter()
+                .try_for_each(|(from, to)| store.copy_tool_rules(thread, from, to))
+        })
+        .await
+    }
+
+    /// After it was written: what was decided of servers that are gone is forgotten.
+    async fn rules_moved(&self, before: &ThreadConfig, after: &ThreadConfig) {
+        let after = names(after);
+        let gone = names(before)
+            .into_iter()
+            .filter(|name| !after.contains(name));
+        let (gone, thread): (Vec<ServerName>, _) = (gone.collect(), self.thread);
+        let forgotten = self
+            .stored(move |store| store.forget_tool_rules(thread, &gone))
+            .await;
+        if forgotten.is_err() {
+            // A name that comes back starts anew all the same.
+            tracing::warn!(%thread, "what was decided of removed servers' tools is not forgotten yet.");
         }
     }
 
@@ -140,10 +208,20 @@ impl Turn<'_> {
         let entry = remote.find(|(name, _)| name.as_str() == connects.server);
         match (entry.map(|(_, server)| &server.auth), &connects.client_id) {
             (Some(RemoteAuth::OAuth(id)), Some(client)) => {
-                keep_client_id(self.hall, self.thread, id, client.clone()).await
+                let url = entry.and_then(|(_, server)| Url::parse(&server.url).ok());
+                let Some(url) = url else { return Ok(()) };
+                keep_client_id(self.hall, self.thread, id, &url, client.clone()).await
             }
             _ => Ok(()),
         }
+    }
+
+    async fn note_agreed(&self, connects: &Connects) {
+        self.note(What::Decided {
+            server: connects.server.clone(),
+            decision: "connecting it was agreed to".to_owned(),
+        })
+        .await;
     }
 
     fn login_wish(&self, proposal: &Proposal) -> Option<LoginWish> {
@@ -188,6 +266,7 @@ impl Turn<'_> {
                 .await
             {
                 Ok(revision) => {
+                    self.note(changed(&entry)).await;
                     let message = self.show(screens::applying(title, &entry.id)).await;
                     self.wait_for(revision, message, title, &entry);
                     return Ok(());
@@ -251,6 +330,33 @@ impl Turn<'_> {
             since: Some(Instant::now()),
         });
     }
+}
+
+/// The line of the audit for a change.
+pub(in crate::desk) fn changed(entry: &HistoryEntry) -> What {
+    What::Changed {
+        title: entry.title.clone(),
+        servers: entry.edit.names().into_iter().map(str::to_owned).collect(),
+        history: Some(entry.id.clone()),
+    }
+}
+
+/// Whether a change only removes servers or switches them off: that may be done also where it cannot be written down.
+fn only_takes_away(loaded: &Loaded, new: &Files) -> bool {
+    let edit = Edit::between(&loaded.files, new);
+    edit.0.iter().all(|change| match change {
+        Change::Remove { .. } => true,
+        Change::Put { value, .. } => value.get("disabled") == Some(&serde_json::Value::Bool(true)),
+        Change::Rename { .. } | Change::Field { .. } => false,
+    })
+}
+
+/// The thread's own servers.
+fn names(config: &ThreadConfig) -> Vec<ServerName> {
+    let local = config.local.iter().map(|(name, _)| name.clone());
+    local
+        .chain(config.remote.iter().map(|(name, _)| name.clone()))
+        .collect()
 }
 
 fn history_entry(

@@ -5,7 +5,8 @@ use super::super::records::Proposal;
 use super::super::refusal::Refusal;
 use super::super::turn::Turn;
 use crate::config::{
-    Change, Edit, FileKind, Files, RemoteAuth, RemoteServer, ServerName, ThreadConfig, unified,
+    Change, Edit, FileKind, Files, RemoteAuth, RemoteServer, SecretName, ServerName, ThreadConfig,
+    unified,
 };
 use crate::policy;
 use crate::reload::Loaded;
@@ -105,6 +106,28 @@ impl Turn<'_> {
                     ));
                 }
             }
+        }
+        for (_, server) in new.local.iter().filter(|entry| !old.local.contains(entry)) {
+            for secret in server.secret_names() {
+                let note = format!(
+                    "`{secret}` has no value here yet: give it with `/mcp secrets set {secret}`."
+                );
+                if !self.is_stored(&secret).await? && !notes.contains(&note) {
+                    notes.push(note);
+                }
+            }
+        }
+        let named = |config: &ThreadConfig| -> Vec<SecretName> {
+            let local = config.local.iter();
+            local
+                .flat_map(|(_, server)| server.secret_names())
+                .collect()
+        };
+        let still = named(new);
+        for secret in named(old).into_iter().filter(|name| !still.contains(name)) {
+            notes.push(format!(
+                "The value of `{secret}` is forgotten, too, and does not come back with Undo."
+            ));
         }
         for (name, server) in &old.remote {
             let is_gone = !new

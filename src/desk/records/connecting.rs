@@ -134,6 +134,9 @@ pub(in crate::desk) struct Handoff {
     pub(in crate::desk) what: String,
     /// It is a token; else a key.
     pub(in crate::desk) bearer: bool,
+    /// It is anything at all, and kept as it is.
+    #[serde(default)]
+    pub(in crate::desk) plain: bool,
 }
 
 /// A remote server that somebody pasted.

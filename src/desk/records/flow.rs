@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{ConnectFlow, Handoff};
+use super::{ConnectFlow, Handoff, SecretFlow};
 use crate::actor::Actor;
 use crate::chat::MessageId;
 use crate::config::SecretName;
@@ -49,6 +49,13 @@ pub(in crate::desk) enum FlowKind {
     Connect(Box<ConnectFlow>),
     /// A secret that a flow in a group asks for in private.
     Handoff(Handoff),
+    /// `/mcp secrets set`.
+    Secret(SecretFlow),
+    /// `/mcp secrets remove`, of one that something uses.
+    Forget {
+        /// Which.
+        name: SecretName,
+    },
 }
 
 /// The steps of the guided add.
@@ -94,6 +101,8 @@ pub(in crate::desk) enum EditField {
     Env,
     /// Working folder.
     Cwd,
+    /// How much of the network it is granted.
+    Network,
     /// A remote server's headers, one or more a message.
     Headers,
     /// How long a call of a remote server may take.

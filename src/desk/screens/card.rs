@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::action::{Action, Key, Screen, ServerVerb};
+use super::network::NetworkFacts;
 use super::{PAGE, duration, shortened, state_words, trouble, wanted_button};
 use crate::chat::{Block, Text, View};
 use crate::config::{
@@ -11,8 +12,16 @@ use crate::config::{
 use crate::registry::{ServerState, ServerView};
 
 /// A server's card.
-pub(in crate::desk) fn server_card(server: &ServerView, definition: &Definition) -> View {
-    let mut view = View::titled(server.name.as_str()).with(Block::Pairs(facts(server, definition)));
+pub(in crate::desk) fn server_card(
+    server: &ServerView,
+    definition: &Definition,
+    network: Option<&NetworkFacts>,
+) -> View {
+    let mut pairs = facts(server, definition);
+    if let Some(network) = network {
+        pairs.push(("Network".to_owned(), network.words()));
+    }
+    let mut view = View::titled(server.name.as_str()).with(Block::Pairs(pairs));
     if let Some(reason) = trouble(&server.state) {
         view = view.with(Block::Code {
             language: "",
@@ -35,6 +44,9 @@ pub(in crate::desk) fn server_card(server: &ServerView, definition: &Definition)
         | ServerState::Parked { .. }
         | ServerState::Disabled => {}
     }
+    if let Some(words) = super::hidden_words(server) {
+        view = view.line(words);
+    }
     if !server.refused.is_empty() {
         let lines = server.refused.iter().take(PAGE).map(|refused| {
             Text::default()
@@ -45,7 +57,14 @@ pub(in crate::desk) fn server_card(server: &ServerView, definition: &Definition)
             .line("Tools that were left out:")
             .with(Block::List(lines.collect()));
     }
-    with_buttons(view, server, definition)
+    let Some(network) = network else {
+        return with_buttons(view, server, definition);
+    };
+    let narrow = Action::Server(ServerVerb::Narrow, Key::of(server.name.as_str()));
+    let narrow = network
+        .can_narrow
+        .then(|| narrow.button("Only these hosts"));
+    with_buttons(network.tell(view).row(narrow), server, definition)
 }
 
 fn facts(server: &ServerView, definition: &Definition) -> Vec<(String, Text)> {

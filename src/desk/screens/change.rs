@@ -3,16 +3,17 @@
 use super::super::action::{Action, Key, ProposalVerb, Screen, ServerVerb};
 use super::super::propose::Worked;
 use super::super::records::{HostChange, Proposal, Wait};
-use super::{server_line, shortened, trouble, wanted_button};
+use super::{hidden_words, server_line, shortened, trouble, wanted_button};
 use crate::chat::{Block, Button, Text, View};
 use crate::config::{Change, Files};
-use crate::registry::{ServerView, Snapshot};
+use crate::registry::{Ruling, ServerView, Snapshot};
 
-/// A change with what it does, what it risks, its diff, and Apply and Cancel.
+/// A change with what it does, what it risks, its diff, and Apply and Cancel. `reach` is what may be reached by it.
 pub(in crate::desk) fn proposal(
     proposal: &Proposal,
     old: &Files,
     worked: &Worked,
+    reach: &[String],
     lead: Option<&str>,
 ) -> View {
     let id = &proposal.id;
@@ -55,13 +56,14 @@ pub(in crate::desk) fn proposal(
                 .collect(),
         ));
     }
-    if !worked.risks.is_empty() {
+    if !worked.risks.is_empty() || !reach.is_empty() {
         view = view
             .line("What to know before you apply it:")
             .with(Block::List(
                 worked
                     .risks
                     .iter()
+                    .chain(reach)
                     .map(|risk| Text::from(risk.as_str()))
                     .collect(),
             ));
@@ -190,6 +192,13 @@ pub(in crate::desk) fn settled(wait: &Wait, snapshot: Option<&Snapshot>, done: b
     if !lines.is_empty() {
         view = view.with(Block::List(lines));
     }
+    for words in touched
+        .iter()
+        .filter_map(|server| hidden_words(server))
+        .take(MOST)
+    {
+        view = view.line(words);
+    }
     for reason in troubled().take(MOST) {
         let text = reason.to_owned();
         view = view.with(Block::Code { language: "", text });
@@ -210,14 +219,31 @@ pub(in crate::desk) fn settled(wait: &Wait, snapshot: Option<&Snapshot>, done: b
         if trouble(&server.state).is_some() {
             row.push(Action::Server(ServerVerb::Test, key).button("Test"));
         } else if !server.tools.is_empty() {
-            row.push(Action::Tools(key, 0).button("Tools"));
+            row.push(Action::Tools(key, 0).button(tools_label(server)));
         }
+    } else {
+        let waiting = touched
+            .iter()
+            .filter(|server| server.tools_that_are(Ruling::Risky) > 0);
+        row.extend(waiting.take(2).map(|server| {
+            let name = server.name.as_str();
+            Action::Tools(Key::of(name), 0).button(format!("Tools of {}", shortened(name, 16)))
+        }));
     }
     row.push(Action::Panel(0).button("My servers"));
     if let Some(entry) = &wait.entry {
         row.push(Action::Undo(entry.clone()).button("Undo"));
     }
     view.row(row)
+}
+
+/// What the button to the tools is for.
+fn tools_label(server: &ServerView) -> &'static str {
+    if server.tools_that_are(Ruling::Risky) > 0 {
+        "Choose tools"
+    } else {
+        "Tools"
+    }
 }
 
 /// A broken file was mended.

@@ -171,7 +171,8 @@ impl Kind {
 
     /// The stage that follows those that have ended.
     fn next(self, results: &[StageResult]) -> Option<Stage> {
-        let Some(last) = results.last() else {
+        // Few servers have a package to be installed first.
+        let Some(last) = results.last().filter(|last| last.stage != Stage::Package) else {
             return self.stages().first().copied();
         };
         let place = self
@@ -192,6 +193,7 @@ fn stage_words(stage: Stage) -> &'static str {
         Stage::Http => "answer",
         Stage::Transport => "speaks MCP",
         Stage::Auth => "login",
+        Stage::Package => "package installed",
         Stage::Command => "command found",
         Stage::Process => "process started",
         Stage::Handshake => "handshake",
@@ -319,7 +321,7 @@ pub(in crate::desk) fn history(entries: &[HistoryEntry], now_ms: i64) -> View {
 }
 
 /// A moment as people say it, with the date in UTC.
-fn when(at_ms: i64, now_ms: i64) -> String {
+pub(super) fn when(at_ms: i64, now_ms: i64) -> String {
     let ago = u64::try_from(now_ms.saturating_sub(at_ms)).unwrap_or_default();
     let date = jiff::Timestamp::from_millisecond(at_ms).map_or_else(
         |_| "an unknown time".to_owned(),

@@ -4,7 +4,9 @@ use super::super::action::{Action, Key, Screen, ServerVerb};
 use super::{PAGE, server_line, shortened};
 use crate::chat::{Block, Button, Text, View};
 use crate::command::{Entry, TABLE};
-use crate::registry::Snapshot;
+use crate::policy::Tier;
+use crate::registry::{ServerKind, Snapshot};
+use crate::sandbox::Sandbox;
 
 /// The first screen.
 pub(in crate::desk) fn welcome(empty: bool, has_demo: bool) -> View {
@@ -77,7 +79,12 @@ pub(in crate::desk) fn examples() -> View {
 }
 
 /// The panel: servers with buttons for everything.
-pub(in crate::desk) fn panel(snapshot: &Snapshot, page: usize, broken: Option<&str>) -> View {
+pub(in crate::desk) fn panel(
+    snapshot: &Snapshot,
+    sandbox: &Sandbox,
+    page: usize,
+    broken: Option<&str>,
+) -> View {
     let servers = &snapshot.servers;
     let mut view = View::titled("Servers in this chat");
     if let Some(broken) = broken {
@@ -119,6 +126,12 @@ pub(in crate::desk) fn panel(snapshot: &Snapshot, page: usize, broken: Option<&s
     if !snapshot.hidden.is_empty() {
         view = view.line(hidden(snapshot));
     }
+    if servers
+        .iter()
+        .any(|server| server.kind == ServerKind::Local)
+    {
+        view = view.line(tier(sandbox));
+    }
     view.row(pager(page, pages, Action::Panel))
         .row([
             Action::Open(Screen::Add).button("Add"),
@@ -155,6 +168,24 @@ pub(in crate::desk) fn list(snapshot: &Snapshot) -> View {
         view
     } else {
         view.line(hidden(snapshot))
+    }
+}
+
+/// How servers that run here are confined, in a few words.
+fn tier(sandbox: &Sandbox) -> String {
+    match (sandbox.tier, sandbox.why.as_str()) {
+        (Some(Tier::None), _) => "🔓 The sandbox for servers that run here is off.".to_owned(),
+        (Some(tier), "") => format!(
+            "🔒 Servers that run here are in the {} sandbox.",
+            tier.word()
+        ),
+        (Some(tier), why) => {
+            format!(
+                "🔒 Servers that run here are in the {} sandbox ({why}).",
+                tier.word()
+            )
+        }
+        (None, _) => format!("⛔ {}", sandbox.in_words()),
     }
 }
 

@@ -2,15 +2,24 @@
 //!
 //! Each screen is plain, short and kind: what is, what happened, the next step. Dynamic text is never parsed for marks.
 
+mod admin;
+mod audit;
 mod card;
 mod change;
 mod connect;
 mod health;
 mod home;
 mod login;
+mod network;
 mod result;
+mod rules;
+mod secrets;
 mod tools;
 
+pub(super) use admin::{
+    admin_panel, chat_settings, decided, paired, sentence_of, somebody_asked, stranger, you_are_in,
+};
+pub(super) use audit::{audit, audit_files, audit_verdict, not_noted};
 pub(super) use card::server_card;
 pub(super) use change::{
     agreed, agreed_and_tried, applying, cancelled, expired, host_change, nothing_to_change,
@@ -27,12 +36,22 @@ pub(super) use login::{
     login_cancelled, login_dropped, login_expired, login_failed, login_replaced, no_login,
     oauth_words, wants_login, wants_rights,
 };
+pub(super) use network::NetworkFacts;
 pub(super) use result::{call_done, call_running, call_stopped, starting};
-pub(super) use tools::{all_tools, kind_words, required, server_tools, shape, tool_card};
+pub(super) use rules::{
+    ask_allowed, ask_denied, ask_expired, ask_for_call, ask_overtaken, ruled, tools_changed, unsaid,
+};
+pub(super) use secrets::{
+    SecretLine, secret_elsewhere, secret_forgotten, secret_kept, secret_question,
+    secret_still_used, secrets, with_page,
+};
+pub(super) use tools::{
+    ToolFacts, all_tools, kind_words, required, server_tools, shape, tool_card,
+};
 
 use super::action::{Action, Key, ServerVerb};
 use crate::chat::{Button, Text};
-use crate::registry::{ServerKind, ServerState, ServerView};
+use crate::registry::{Ruling, ServerKind, ServerState, ServerView};
 
 /// Rows of a list on one page (people read 6 to 8).
 pub(super) const PAGE: usize = 8;
@@ -54,10 +73,29 @@ pub(super) fn sign(state: &ServerState) -> &'static str {
 /// A state in a few words, with the count of tools.
 pub(super) fn state_words(server: &ServerView) -> String {
     let tools = count(server.tools.len(), "tool");
-    let refused = match server.refused.len() {
-        0 => String::new(),
-        refused => format!(", {refused} refused"),
-    };
+    let off = [
+        (
+            Ruling::Risky,
+            "off until you allow them",
+            "off until you allow it",
+        ),
+        (Ruling::Changed, "changed", "changed"),
+        (Ruling::Denied, "denied", "denied"),
+        (Ruling::Unknown, "off", "off"),
+    ];
+    let mut refused: String = off
+        .into_iter()
+        .filter_map(
+            |(ruling, several, one)| match server.tools_that_are(ruling) {
+                0 => None,
+                1 => Some(format!(", 1 {one}")),
+                number => Some(format!(", {number} {several}")),
+            },
+        )
+        .collect();
+    if !server.refused.is_empty() {
+        refused = format!("{refused}, {} refused", server.refused.len());
+    }
     match &server.state {
         ServerState::Ready { .. } => format!("{tools}{refused}"),
         ServerState::Asleep => {
@@ -67,7 +105,10 @@ pub(super) fn state_words(server: &ServerView) -> String {
             };
             format!("{tools}{refused} · asleep, {wakes} when called")
         }
-        ServerState::Starting { .. } => "starting".to_owned(),
+        ServerState::Starting { doing, .. } => doing.as_ref().map_or_else(
+            || "starting".to_owned(),
+            |doing| format!("{} …", shortened(doing, 120)),
+        ),
         ServerState::BackingOff { until, .. } if server.kind == ServerKind::Remote => {
             let wait = until.saturating_duration_since(std::time::Instant::now());
             match wait.as_secs() {
@@ -116,6 +157,24 @@ pub(super) fn server_line(server: &ServerView) -> Text {
                 ""
             }
         ))
+}
+
+/// What was taken out of what a server says of its tools.
+pub(super) fn hidden_words(server: &ServerView) -> Option<String> {
+    let hidden: usize = server.tools.iter().map(|tool| tool.hidden).sum();
+    (hidden > 0).then(|| {
+        format!(
+            "⚠️ {} removed from what {} says of its tools.",
+            were(hidden),
+            server.name
+        )
+    })
+}
+
+/// `1 hidden character was`, `2 hidden characters were`.
+pub(super) fn were(hidden: usize) -> String {
+    let verb = if hidden == 1 { "was" } else { "were" };
+    format!("{} {verb}", count(hidden, "hidden character"))
 }
 
 /// The button for what a server waits for a person to do.

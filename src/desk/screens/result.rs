@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::action::{Action, Key};
-use super::{duration, shortened};
+use super::{duration, shortened, were};
 use crate::chat::{Attachment, AttachmentKind, Block, Text, View};
-use crate::config::Masker;
+use crate::config::{Masker, visible};
 use crate::registry::{CallOutcome, Content, Progress};
 
 /// The most of a result that is shown in the chat, in characters; all of it goes into a file.
@@ -122,6 +122,12 @@ pub(in crate::desk) fn call_done(
     if outcome.content.is_empty() && outcome.structured.is_none() {
         view = view.line("It answered without content.");
     }
+    if outcome.hidden > 0 {
+        view = view.line(format!(
+            "⚠️ {} removed from what it answered.",
+            were(outcome.hidden)
+        ));
+    }
     view.row([
         Action::Call(Key::of(server), Key::of(tool)).button("Call again"),
         Action::Tools(Key::of(server), 0).button("Tools"),
@@ -201,7 +207,8 @@ impl Parts<'_> {
 
     fn json(&mut self, name: &str, value: &serde_json::Value) {
         let text = serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string());
-        let text = self.masker.mask_known(&text);
+        let text: Vec<String> = text.lines().map(visible).collect();
+        let text = self.masker.mask_known(&text.join("\n"));
         self.text(name, "json", &text);
     }
 

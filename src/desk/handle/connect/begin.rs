@@ -10,7 +10,8 @@ use super::super::Done;
 use super::{AUTHORIZATION, header_name, secret_in};
 use crate::command::{ConnectAuth, ConnectLine};
 use crate::config::{
-    Definition, RemoteAuth, RemoteServer, SecretName, is_secret_name, is_secret_value, mask_value,
+    Definition, GivenFor, RemoteAuth, RemoteServer, SecretName, is_secret_name, is_secret_value,
+    mask_value,
 };
 use crate::policy::Action;
 use crate::reload::Loaded;
@@ -186,8 +187,9 @@ impl Turn<'_> {
             // The try sends it already, before anybody has agreed to anything.
             let server = connect.name.clone().unwrap_or_default();
             for (_, secret) in SecretName::all_in(&value) {
-                self.may_send(&server, &secret, &connect.url, false).await?;
-                if !self.is_sent_to(&secret, &connect.url).await? {
+                let place = GivenFor::place_of(&connect.url);
+                self.may_have(&server, &secret, &place, false).await?;
+                if !self.is_given_for(&secret, &connect.url).await? {
                     return Err(Refusal::Plain(format!(
                         "No server here is sent the key `{secret}` at that address, so it is not taken from the line. Write \
                          the key itself: I delete the message and keep it where nobody sees it."
@@ -208,6 +210,9 @@ impl Turn<'_> {
         url: String,
     ) -> Result<(), Refusal> {
         connect.found = None;
+        if !connect.url.is_empty() && !same_place(&connect.url, &url) {
+            drop_secrets(connect);
+        }
         connect.url = url;
         let loaded = self.sound().await?;
         let entry = connect
@@ -295,6 +300,20 @@ impl ConnectLine {
                 .headers
                 .iter()
                 .any(|(name, value)| is_secret(name, value))
+    }
+}
+
+/// What was given for one place is not taken to another.
+fn drop_secrets(connect: &mut ConnectFlow) {
+    let before = connect.headers.len();
+    connect
+        .headers
+        .retain(|(_, value)| SecretName::all_in(value).is_empty());
+    if connect.secret.take().is_some() || connect.headers.len() < before {
+        connect.notes.push(
+            "The address is at another place, so the key that you gave for the former one is not sent there."
+                .to_owned(),
+        );
     }
 }
 

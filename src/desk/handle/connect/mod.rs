@@ -17,8 +17,9 @@ use super::super::screens;
 use super::super::turn::Turn;
 use super::Done;
 use super::add::safe_name;
+use super::handoff::Kind;
 use crate::chat::View;
-use crate::config::{FileKind, SecretName};
+use crate::config::{FileKind, GivenFor, SecretName};
 use crate::policy::Action;
 use crate::reload::Loaded;
 use crate::secret::Secret;
@@ -92,11 +93,25 @@ impl Turn<'_> {
             ConnectStep::Name => Some(Self::offered_name(&self.sound().await?, connect)),
             _ => None,
         };
-        if connect.step == ConnectStep::Secret && !self.private {
-            let link = self.handoff_link(flow, connect).await?;
+        if connect.step != ConnectStep::Secret {
+            return Ok(screens::connect_question(connect, offered.as_deref()));
+        }
+        let kind = match connect.auth {
+            Some(AuthKind::Bearer) => Kind::Bearer,
+            _ => Kind::Key,
+        };
+        if !self.private {
+            self.drop_handoff(&mut connect.nonce).await;
+            let (nonce, link) = self.handoff_link(flow, secret_words(connect), kind).await?;
+            connect.nonce = Some(nonce);
             return Ok(screens::connect_elsewhere(connect, link));
         }
-        Ok(screens::connect_question(connect, offered.as_deref()))
+        let page = self.entry_page(flow, &secret_words(connect), kind).await?;
+        let view = screens::connect_question(connect, offered.as_deref());
+        Ok(match page {
+            Some(page) => screens::with_page(view, Some(&page)),
+            None => view,
+        })
     }
 
     /// Text from a person who connects a server.
@@ -196,7 +211,8 @@ impl Turn<'_> {
                 connect.secrets.push(name);
             }
         };
-        let name = self.keep_secret(&wanted, value, note).await?;
+        let place = GivenFor::place_of(&connect.url);
+        let name = self.keep_secret(&wanted, value, place, note).await?;
         connect.secrets.push(name.clone());
         Ok(name)
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::super::super::refusal::Refusal;
 use super::super::add::variables;
 use crate::command;
-use crate::config::FileKind;
+use crate::config::{FileKind, NetworkGrant};
 
 /// Sets one field of a raw entry; an empty text takes it away.
 pub(in crate::desk::handle) fn set_field(
@@ -32,6 +32,8 @@ pub(in crate::desk::handle) fn set_field(
         }
         (FileKind::Local, "cwd") if clear => take(value, "cwd"),
         (FileKind::Local, "cwd") => put(value, "cwd", json!(text)),
+        (FileKind::Local, "network") if clear => take(value, "network"),
+        (FileKind::Local, "network") => put(value, "network", network_field(text)),
         (FileKind::Local, "env") if clear => take(value, "env"),
         (FileKind::Local, "env") => {
             for (name, text) in variables(text)? {
@@ -55,7 +57,7 @@ pub(in crate::desk::handle) fn set_field(
         }
         (FileKind::Local, other) => {
             return Err(Refusal::Plain(format!(
-                "There is no field {other:?} to edit. Use command, args, cwd, env.KEY or env."
+                "There is no field {other:?} to edit. Use command, args, cwd, network, env.KEY or env."
             )));
         }
         (FileKind::Remote, other) => {
@@ -65,6 +67,24 @@ pub(in crate::desk::handle) fn set_field(
         }
     }
     Ok(())
+}
+
+/// What a grant that was typed is in an entry: a word, or hosts with commas or blanks between them. Whether they are hosts
+/// is judged with the whole entry.
+fn network_field(text: &str) -> Value {
+    let text = text.trim();
+    if let Ok(list @ Value::Array(_)) = serde_json::from_str(text) {
+        return list;
+    }
+    let word = text.to_ascii_lowercase();
+    if NetworkGrant::of_word(&word).is_some() {
+        return json!(word);
+    }
+    let hosts = text.split(|c: char| c == ',' || c.is_whitespace());
+    hosts
+        .filter(|host| !host.is_empty())
+        .map(Value::from)
+        .collect()
 }
 
 /// Sets a text in an object of the entry; an empty one takes it away, and the object with the last.
@@ -152,6 +172,17 @@ mod tests {
                 "env",
                 "",
                 json!({"type": "stdio", "command": "node", "args": ["a"], "x": true}),
+            ),
+            (
+                "network",
+                "Public",
+                json!({"type": "stdio", "command": "node", "args": ["a"], "env": {"A": "1"}, "x": true, "network": "public"}),
+            ),
+            (
+                "network",
+                "a.example, *.b.example",
+                json!({"type": "stdio", "command": "node", "args": ["a"], "env": {"A": "1"}, "x": true,
+                    "network": ["a.example", "*.b.example"]}),
             ),
             (
                 "cwd",

@@ -6,7 +6,9 @@ use super::super::super::records::{EditField, EditFlow};
 use super::super::asked::ask;
 use super::super::edit_remote::remote_menu;
 use crate::chat::{Block, Button, Text, View};
-use crate::config::{StdioServer, command_line, masked_env};
+use crate::config::{NetworkGrant, StdioServer, command_line, masked_env};
+use crate::policy::reach_words;
+
 /// The fields as they are now, with a button for each.
 pub(in crate::desk::handle) fn menu(flow: &EditFlow) -> View {
     if flow.remote {
@@ -46,6 +48,11 @@ pub(in crate::desk::handle) fn menu(flow: &EditFlow) -> View {
             .map(|(name, value)| (name.clone(), text(value)))
             .collect(),
         cwd: None,
+        network: flow
+            .value
+            .get("network")
+            .and_then(NetworkGrant::of)
+            .unwrap_or_default(),
         disabled: false,
     };
     let mut pairs = vec![(
@@ -64,6 +71,10 @@ pub(in crate::desk::handle) fn menu(flow: &EditFlow) -> View {
             Text::default().code(folder)
         },
     ));
+    pairs.push((
+        "Network".to_owned(),
+        Text::default().plain(reach_words(&server.network)),
+    ));
     let choice = |index: usize, label: &str| Button::new(label, index.to_string());
     View::titled(format!("Edit {}", flow.server))
         .with(Block::Pairs(pairs))
@@ -74,6 +85,7 @@ pub(in crate::desk::handle) fn menu(flow: &EditFlow) -> View {
             choice(0, "Command"),
             choice(1, "Environment"),
             choice(2, "Folder"),
+            choice(3, "Network"),
         ])
         .row([Button::new("Done", "done")])
 }
@@ -108,6 +120,16 @@ pub(in crate::desk::handle) fn question(flow: &EditFlow) -> View {
             "/srv/files",
         )
         .row([Button::new("Chat's own folder", "0")]),
+        Some(EditField::Network) => ask(
+            &title,
+            "What of the network may it reach? Send hosts with commas between them, or press a button. Names with `*.` in \
+             front stand for every name below them.",
+            "api.github.com, *.githubusercontent.com",
+        )
+        .row([
+            Button::new("Any public address", "0"),
+            Button::new("Nothing", "1"),
+        ]),
         Some(EditField::Headers) => ask(
             &title,
             "Which headers should change? One `Name: value` a line; `Name:` takes one away. Secret values are kept where nobody sees them.",

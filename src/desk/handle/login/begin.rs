@@ -14,10 +14,11 @@ use super::super::super::{Hall, Work, blocking, new_id};
 use super::super::connect::any_remote;
 use super::super::{Done, News, running};
 use crate::chat::{Answer, MessageId};
-use crate::config::{CredentialId, RemoteAuth, ServerName};
+use crate::config::{CredentialId, GivenFor, RemoteAuth, ServerName};
 use crate::oauth::{Begin, GivenClient, Invitation, OAuthError};
 use crate::policy::Action;
 use crate::registry::ServerState;
+use crate::store::Given;
 use crate::thread::ThreadId;
 
 impl Turn<'_> {
@@ -85,17 +86,15 @@ impl Turn<'_> {
             ));
         }
         let (url, credential) = self.place_of_login(&name).await?;
+        self.audit_is_open().await?;
         let thread = self.thread;
-        if let Some(given) = client_id.clone()
-            && let Some(kept) = client_id_name(&credential)
-        {
-            let changes = [(kept, Some(given.into()))];
-            self.stored(move |store| store.keep_secrets(thread, &changes))
-                .await?;
+        if let Some(given) = client_id.clone() {
+            keep_client_id(self.hall, thread, &credential, &url, given).await?;
         }
         let client = match client_id_name(&credential) {
             Some(kept) => {
-                self.stored(move |store| store.secret(thread, &kept))
+                let place = GivenFor::at(&url);
+                self.stored(move |store| store.secret(thread, &kept, &place))
                     .await?
             }
             None => None,
@@ -166,6 +165,8 @@ impl Turn<'_> {
         }
         let url = Url::parse(&server.url)
             .map_err(|_| Refusal::Plain(format!("The address of {name} is no URL.")))?;
+        self.has_its_login(name, credential, &server.url, &loaded.config)
+            .await?;
         Ok((url, credential.clone()))
     }
 
@@ -250,13 +251,19 @@ pub(in crate::desk) async fn keep_client_id(
     hall: &Hall,
     thread: ThreadId,
     credential: &CredentialId,
+    url: &Url,
     client_id: String,
 ) -> Result<(), Refusal> {
     let Some(name) = client_id_name(credential) else {
         return Ok(());
     };
     let store = hall.parts.store.clone();
-    blocking(move || store.keep_secrets(thread, &[(name, Some(client_id.into()))]))
+    let given = Given {
+        secret: client_id.into(),
+        given_for: GivenFor::at(url),
+        at_ms: (hall.parts.clock)(),
+    };
+    blocking(move || store.keep_secrets(thread, &[(name, Some(given))]))
         .await
         .map_err(|error| Refusal::Store(error.to_string()))
 }

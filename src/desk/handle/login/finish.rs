@@ -19,6 +19,7 @@ use super::super::super::{Hall, Work};
 use super::super::connect::remote_in;
 use super::super::switch::raw_entry;
 use super::super::{Done, News};
+use crate::audit::What;
 use crate::chat::View;
 use crate::config::{Change, Edit, FileKind, RemoteTransport, ServerName};
 use crate::oauth::LoginId;
@@ -50,6 +51,7 @@ pub(super) async fn finish(
     let message = login.message;
     let view = match hall.parts.oauth.finish(&id, &login.by.id).await {
         Ok(()) => {
+            noted(&hall, thread, &login, &name, "logged in").await;
             if let Some(message) = message {
                 let _ = hall
                     .edit(thread, message, screens::logged_in_loading(name.as_str()))
@@ -73,9 +75,23 @@ pub(super) async fn finish(
                 Err(_) => View::error(format!("{name} is not there any more.")),
             }
         }
-        Err(error) => screens::no_login(name.as_str(), &error),
+        Err(error) => {
+            noted(&hall, thread, &login, &name, "the login failed").await;
+            screens::no_login(name.as_str(), &error)
+        }
     };
     hall.finish(thread, message, view).await;
+}
+
+/// Writes down how a login ended, before anybody is told.
+async fn noted(hall: &Hall, thread: ThreadId, login: &Login, name: &ServerName, outcome: &str) {
+    let what = What::Login {
+        server: name.to_string(),
+        outcome: outcome.to_owned(),
+    };
+    if let Err(error) = hall.note(thread, Some(&login.by), what).await {
+        tracing::warn!(%thread, server = %name, %error, "a login is not in the audit yet.");
+    }
 }
 
 /// What the thread's own server speaks, where it is down and that is not what its entry says.

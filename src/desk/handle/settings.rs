@@ -1,0 +1,89 @@
+//! `/settings`: who may do what in a chat, decided by its creator.
+
+use super::super::action::SettingVerb;
+use super::super::refusal::Refusal;
+use super::super::screens;
+use super::super::turn::Turn;
+use super::Done;
+use crate::actor::Standing;
+use crate::chat::Answer;
+use crate::policy::{Action, Call, Configure};
+
+impl Turn<'_> {
+    /// Shows them; everybody in the chat may look.
+    pub(super) async fn settings(&mut self) -> Done {
+        self.is_for_many()?;
+        self.may(Action::Read, false).await?;
+        let settings = self.chat_settings().await?;
+        // An anonymous administrator may be the creator: their press comes under their own name.
+        let may_change = self.actor.id.is_shared() || self.may_set(false).await?;
+        self.say(screens::chat_settings(settings, may_change)).await
+    }
+
+    /// A button of theirs.
+    pub(super) async fn set(&mut self, verb: SettingVerb) -> Done {
+        self.is_for_many()?;
+        if !self.may_set(true).await? {
+            return Err(Refusal::Over(
+                "Only the creator of this chat can change who may do what in it.",
+            ));
+        }
+        let mut settings = self.chat_settings().await?;
+        let deed = match verb {
+            SettingVerb::ByAdministrators => {
+                settings.configure = Configure::Administrators;
+                "administrators change servers"
+            }
+            SettingVerb::ByCreator => {
+                settings.configure = Configure::Creator;
+                "the creator alone changes servers"
+            }
+            SettingVerb::ByEverybody => {
+                settings.configure = Configure::Everybody;
+                "everybody changes servers"
+            }
+            SettingVerb::CallsEverybody => {
+                settings.call = Call::Everybody;
+                "everybody calls tools"
+            }
+            SettingVerb::CallsAdministrators => {
+                settings.call = Call::Administrators;
+                "administrators call tools"
+            }
+        };
+        let chat = self.thread.chat();
+        self.stored(move |store| store.keep_chat_settings(chat, settings))
+            .await?;
+        let deed = format!("from now on, {deed}");
+        self.hall
+            .note_admin(self.thread, self.actor.clone(), deed.clone());
+        self.answer(Answer::Toast(format!(
+            "From now on{}.",
+            &deed["from now on".len()..]
+        )))
+        .await;
+        self.say(screens::chat_settings(settings, true)).await
+    }
+
+    fn is_for_many(&self) -> Done {
+        if self.private {
+            Err(Refusal::Plain(
+                "This chat is yours alone, so there is nothing to settle. In a group, `/settings` says who may do what."
+                    .to_owned(),
+            ))
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn may_set(&self, fresh: bool) -> Result<bool, Refusal> {
+        if self.is_operator() {
+            return Ok(true);
+        }
+        let front = &self.hall.parts.front;
+        let asked = front.standing(self.thread, &self.actor.id, fresh);
+        let standing = self.hall.small(asked).await;
+        let standing = standing.map_err(|error| Refusal::StandingUnknown(error.to_string()))?;
+        Ok(matches!(standing, Standing::Creator | Standing::Own))
+    }
+}

@@ -1,0 +1,46 @@
+//! What the operator lets a thread have: how many servers, who may add those that run on the host, and which.
+
+use super::super::refusal::Refusal;
+use super::super::turn::Turn;
+use crate::config::{Definition, ServerName, ThreadConfig};
+use crate::demo;
+use crate::policy::new_locals;
+
+impl Turn<'_> {
+    /// Refuses a change that the operator's policy does not let this person make here, before it is shown and again before
+    /// it is written.
+    pub(in crate::desk) async fn is_allowed(
+        &self,
+        old: &ThreadConfig,
+        new: &ThreadConfig,
+    ) -> Result<(), Refusal> {
+        let most = self.hall.parts.policy.now().quotas.servers;
+        let count = |config: &ThreadConfig| config.local.len() + config.remote.len();
+        if count(new) > most && count(new) > count(old) {
+            return Err(Refusal::TooManyServers(most));
+        }
+        for (name, server) in new_locals(old, new) {
+            // The demo server is our own program, and reads and changes nothing.
+            if !demo::is_demo(&server.command, &server.args) {
+                self.may_add_local()?;
+            }
+            self.lets_have(name, Definition::Local(server.clone()))
+                .await?;
+        }
+        for (name, server) in &new.remote {
+            if !old.remote.iter().any(|(_, was)| was.url == server.url) {
+                self.lets_have(name, Definition::Remote(server.clone()))
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn lets_have(&self, name: &ServerName, definition: Definition) -> Result<(), Refusal> {
+        let allows = self.hall.parts.registry.allows(self.thread, &definition);
+        allows.await.map_err(|why| Refusal::Denied {
+            server: name.to_string(),
+            why,
+        })
+    }
+}
