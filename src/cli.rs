@@ -34,11 +34,31 @@ pub(crate) enum Command {
         switchboard do --thread tg123 --yes -- /mcp add clock -- switchboard demo-server"
     )]
     Do(DoArgs),
+    /// Look after the keys that seal what is kept secret
+    Secrets(SecretsArgs),
+    /// Look after what was written down of everything that happened
+    Audit(AuditArgs),
     /// Be the demo server: an MCP server on standard input and output, with tools that show what the bot can show
     DemoServer,
     /// Own the processes of servers for a running bot
     #[command(hide = true)]
     Launcher,
+    /// Join a sandbox's loopback to the bot's proxy
+    #[command(hide = true)]
+    Relay {
+        /// The address on the sandbox's loopback
+        #[arg(long)]
+        listen: std::net::SocketAddr,
+        /// The proxy's socket, as it is seen in the sandbox
+        #[arg(long)]
+        to: PathBuf,
+    },
+    /// Become a server, with what is left of one's rights
+    #[command(hide = true)]
+    Confined,
+    /// Try to get out of the sandbox that it is started in
+    #[command(hide = true)]
+    Canary,
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +74,30 @@ pub(crate) struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct SecretsArgs {
+    #[command(subcommand)]
+    pub(crate) verb: SecretsVerb,
+    #[arg(skip)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsVerb {
+    /// Seal everything anew: with a fresh key, or with the first of the keys that are given
+    #[command(
+        after_help = "Keys of your own: put the new one before the old ones (SWITCHBOARD_VAULT_KEYS=k2:…,k1:…), stop the \
+        bot, run this, and start it. The old key may go when this says so.\nWithout any, a fresh one is made in DATA/keys, \
+        and the bot may go on running."
+    )]
+    Rotate,
+    /// Go on without a key that is lost: what it sealed is out of reach, and a start is not refused for it any more
+    GiveUp {
+        /// The id of the key, as the refused start names it
+        key: String,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct DoArgs {
     /// The thread to do it in: `local`, `tg<chat id>` or `tg<chat id>.<topic>`
     #[arg(long, value_name = "ID")]
@@ -66,6 +110,24 @@ pub(crate) struct DoArgs {
     /// The command, as in the chat: `/mcp list`
     #[arg(last = true, required = true, value_name = "COMMAND")]
     words: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    #[command(subcommand)]
+    pub(crate) command: AuditCommand,
+    #[arg(skip)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Say for each thread whether its audit is whole; exit with 1 where one is not
+    Verify {
+        /// Only this thread: `local`, `tg<chat id>` or `tg<chat id>.<topic>`
+        #[arg(long, value_name = "ID")]
+        thread: Option<ThreadId>,
+    },
 }
 
 impl Cli {
@@ -85,7 +147,13 @@ impl Cli {
         match &mut command {
             Command::Run(args) => args.data = self.data,
             Command::Do(args) => args.data = self.data,
-            Command::DemoServer | Command::Launcher => {}
+            Command::Secrets(args) => args.data = self.data,
+            Command::Audit(args) => args.data = self.data,
+            Command::DemoServer
+            | Command::Launcher
+            | Command::Confined
+            | Command::Canary
+            | Command::Relay { .. } => {}
         }
         Ok(command)
     }
@@ -95,6 +163,26 @@ impl RunArgs {
     pub(crate) fn flags(&self) -> Flags {
         Flags {
             front: self.front,
+            data: self.data.clone(),
+        }
+    }
+}
+
+impl SecretsArgs {
+    /// Keys need no token.
+    pub(crate) fn flags(&self) -> Flags {
+        Flags {
+            front: Some(FrontKind::Terminal),
+            data: self.data.clone(),
+        }
+    }
+}
+
+impl AuditArgs {
+    /// Reading needs no token.
+    pub(crate) fn flags(&self) -> Flags {
+        Flags {
+            front: Some(FrontKind::Terminal),
             data: self.data.clone(),
         }
     }
@@ -250,6 +338,8 @@ mod tests {
             &["switchboard", "do", "--thread", "local"],
             &["switchboard", "do", "--", "/mcp"],
             &["switchboard", "dance"],
+            &["switchboard", "audit"],
+            &["switchboard", "audit", "verify", "--thread", "../x"],
         ] {
             assert!(Cli::try_parse_from(words).is_err(), "{words:?}");
         }

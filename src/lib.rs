@@ -18,9 +18,14 @@ pub mod thread;
 pub mod config;
 pub mod policy;
 
+pub mod audit;
+pub mod sandbox;
+pub mod vault;
+
 pub mod store;
 pub mod watch;
 
+pub mod gate;
 pub mod net;
 pub mod oauth;
 pub mod registry;

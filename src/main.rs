@@ -7,19 +7,34 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use cli::{Cli, Command};
+use cli::{AuditCommand, Cli, Command, SecretsVerb};
 use switchboard::chat::terminal::LogWriter;
 use switchboard::settings::{Flags, Settings};
-use switchboard::{app, demo, registry};
+use switchboard::{app, demo, registry, sandbox};
 
 fn main() -> ExitCode {
-    // The demo server and the launcher are children that start often: no runtime and no logging before them.
+    // Children that start often: no runtime and no logging before them.
     let outcome = match Cli::parse().chosen() {
         Command::DemoServer => return demo::demo_server_main(),
         Command::Launcher => return registry::launch::launcher_main(),
+        Command::Relay { listen, to } => return sandbox::relay_main(listen, &to),
+        Command::Confined => return sandbox::confined_main(),
+        Command::Canary => return sandbox::canary_main(),
         Command::Run(args) => start(&args.flags(), |settings| async {
             app::run(settings).await.map(|()| true)
         }),
+        Command::Secrets(args) => start(&args.flags(), |settings| async move {
+            match args.verb {
+                SecretsVerb::Rotate => app::rotate_secrets(settings),
+                SecretsVerb::GiveUp { key } => app::give_up_key(&settings, &key),
+            }
+        }),
+        Command::Audit(args) => {
+            let AuditCommand::Verify { thread } = args.command;
+            start(&args.flags(), |settings| async move {
+                app::verify_audit(&settings, thread)
+            })
+        }
         Command::Do(args) => start(&args.flags(), |settings| {
             app::do_once(settings, args.thread, args.yes, args.line())
         }),

@@ -4,8 +4,10 @@
 //! no other room asks the environment. Settings that make no sense stop the start with a sentence that names them.
 
 mod duration;
+mod keys;
 mod log;
 mod network;
+mod people;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,15 +15,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::actor::ActorId;
 pub use crate::config::AdminServers;
-use crate::policy::AddressRules;
+use crate::policy::{Access, AddressRules, Tier};
+use crate::sandbox::Choice;
 use crate::secret::Secret;
+use crate::vault::Ring;
 
 pub use duration::parse_duration;
 use network::Network;
+use people::People;
 
 /// Every variable of our own, with what `--help` says of it.
-pub const VARIABLES: [(&str, &str); 11] = [
+pub const VARIABLES: [(&str, &str); 16] = [
     (
         "SWITCHBOARD_DATA",
         "the data folder where --data is not given",
@@ -61,6 +67,26 @@ pub const VARIABLES: [(&str, &str); 11] = [
     (
         "SWITCHBOARD_ALLOW_CIDRS",
         "addresses to open that are not public, as in `127.0.0.1,10.1.0.0/16`",
+    ),
+    (
+        "SWITCHBOARD_SANDBOX",
+        "how local servers are confined: `auto`, `strong`, `restricted` or `off` (auto)",
+    ),
+    (
+        "SWITCHBOARD_OPERATORS",
+        "who operates the bot, beside those in DATA/admin/policy.json, as in `tg:123,tg:456`",
+    ),
+    (
+        "SWITCHBOARD_ACCESS",
+        "who may use the bot: `listed` people and chats or everybody (`open`), whatever policy.json says",
+    ),
+    (
+        keys::KEY_FILE,
+        "a file with the keys that seal what is kept secret (one is made in DATA/keys)",
+    ),
+    (
+        keys::KEYS,
+        "the same keys as text, the first one seals: `k2:<base64>,k1:<base64>`",
     ),
     (
         "SWITCHBOARD_LOG",
@@ -130,6 +156,14 @@ pub struct Settings {
     pub color: bool,
     /// What is odd but stops nothing; each is a sentence for stderr.
     pub warnings: Vec<String>,
+    /// Operators beside those of the policy's file.
+    pub operators: Vec<ActorId>,
+    /// Who may use the bot, whatever the policy's file says.
+    pub access: Option<Access>,
+    /// The keys that the operator gives for what is kept secret; without any, the store makes one.
+    pub vault: Ring,
+    /// How local servers are confined.
+    pub sandbox: Choice,
 }
 
 /// A setting that makes no sense. Each says which, what it is (never a token), and what would be right.
@@ -192,6 +226,14 @@ pub enum SettingsError {
         /// What it was set to.
         value: String,
     },
+    /// No way to confine servers.
+    #[error(
+        "SWITCHBOARD_SANDBOX is `{value}`, which is none of them; write `auto`, `strong`, `restricted` or `off`"
+    )]
+    NotASandbox {
+        /// What it was set to.
+        value: String,
+    },
     /// A range of addresses that cannot be read.
     #[error(
         "{name} has `{value}` in it, which is no range of addresses; write them like `127.0.0.1,10.1.0.0/16`"
@@ -232,6 +274,34 @@ pub enum SettingsError {
         /// What is wrong with it.
         why: String,
     },
+    /// An operator who is nobody.
+    #[error(
+        "{name} has `{value}` in it, which is no person's id; write ids like `tg:123456789`, with commas between"
+    )]
+    NotAPerson {
+        /// The setting.
+        name: &'static str,
+        /// The part that cannot be read.
+        value: String,
+    },
+    /// Neither open nor listed.
+    #[error("{name} is `{value}`; write `open` or `listed`")]
+    NotAnAccess {
+        /// The setting.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+    },
+    /// Keys that cannot be used; never repeats one.
+    #[error(
+        "{name} {why}; `openssl rand -base64 32` makes a key, and `k1:` before it gives it an id"
+    )]
+    BadKeys {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// A variable that is not UTF-8.
     #[error("{name} is not valid UTF-8; set it anew")]
     NotText {
@@ -259,7 +329,9 @@ impl Settings {
         };
         let data = data(flags, &environment)?;
         let network = Network::read(&environment)?;
-        let opened = network.warnings();
+        let people = People::read(&environment)?;
+        let opened = [network.warnings(), people.warnings()].concat();
+        let (vault, readable) = keys::read(&environment)?;
         Ok(Self {
             front,
             front_chosen: flags.front.is_some(),
@@ -296,7 +368,16 @@ impl Settings {
                 .to_owned(),
             home: environment.0.get(OsStr::new("HOME")).map(PathBuf::from),
             color: !environment.0.contains_key(OsStr::new("NO_COLOR")),
-            warnings: [environment.unknown(), opened].concat(),
+            warnings: [
+                environment.unknown(),
+                opened,
+                readable.into_iter().collect(),
+            ]
+            .concat(),
+            vault,
+            operators: people.operators,
+            access: people.access,
+            sandbox: sandbox(&environment)?,
         })
     }
 
@@ -371,6 +452,21 @@ impl Environment {
                 }
             })
             .collect()
+    }
+}
+
+fn sandbox(environment: &Environment) -> Result<Choice, SettingsError> {
+    let Some(value) = environment.text("SWITCHBOARD_SANDBOX")? else {
+        return Ok(Choice::Auto);
+    };
+    match value.to_ascii_lowercase().as_str() {
+        "auto" => Ok(Choice::Auto),
+        "strong" => Ok(Choice::Exactly(Tier::Strong)),
+        "restricted" => Ok(Choice::Exactly(Tier::Restricted)),
+        "off" => Ok(Choice::Exactly(Tier::None)),
+        _ => Err(SettingsError::NotASandbox {
+            value: shown(value),
+        }),
     }
 }
 

@@ -74,8 +74,94 @@ fn defaults_are_the_documented_ones() {
             home: None,
             color: true,
             warnings: Vec::new(),
+            operators: Vec::new(),
+            access: None,
+            vault: Ring::default(),
+            sandbox: Choice::Auto,
         }
     );
+}
+
+/// A key of zeros.
+const ZEROS: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+#[test]
+fn keys_are_read_from_a_credential_a_file_and_the_environment_in_this_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        use std::io::Write as _;
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.path().join(name);
+        let mut file = std::fs::File::create(&path).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.set_permissions(std::fs::Permissions::from_mode(0o600))
+            .unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    put("switchboard-vault-key", &format!("cred:{ZEROS}\n"));
+    let file = put("key", &format!("file:{ZEROS}\n"));
+    let (folder, ring) = (
+        dir.path().to_str().unwrap(),
+        format!("k2:{ZEROS},k1:{ZEROS}"),
+    );
+    let all: Variables = &[
+        ("CREDENTIALS_DIRECTORY", folder),
+        ("SWITCHBOARD_VAULT_KEY_FILE", &file),
+        ("SWITCHBOARD_VAULT_KEYS", &ring),
+    ];
+    let ids = |variables: Variables| {
+        let settings = read(&Flags::default(), variables).unwrap();
+        assert_eq!(settings.warnings, [""; 0]);
+        let ids: Vec<_> = settings.vault.ids().map(ToString::to_string).collect();
+        ids.join(" ")
+    };
+    assert_eq!(ids(all), "cred file k2 k1");
+    assert_eq!(ids(&all[1..]), "file k2 k1");
+    assert_eq!(ids(&all[2..]), "k2 k1");
+    assert_eq!(ids(&[("CREDENTIALS_DIRECTORY", "/nowhere")]), "");
+}
+
+#[test]
+fn bad_keys_stop_the_start_and_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    let cases: [(&str, &str); 5] = [
+        ("SWITCHBOARD_VAULT_KEYS", "k1:hush-hush-hush"),
+        ("SWITCHBOARD_VAULT_KEYS", "hush"),
+        ("SWITCHBOARD_VAULT_KEYS", ","),
+        ("SWITCHBOARD_VAULT_KEY_FILE", missing.to_str().unwrap()),
+        ("SWITCHBOARD_VAULT_KEY_FILE", dir.path().to_str().unwrap()),
+    ];
+    for (name, value) in cases {
+        let error = read(&Flags::default(), &[(name, value)]).unwrap_err();
+        let told = error.to_string();
+        assert!(told.starts_with(name) && !told.contains("hush"), "{told}");
+    }
+}
+
+#[test]
+fn the_sandbox_is_one_of_four() {
+    for (value, expected) in [
+        ("auto", Some(Choice::Auto)),
+        ("Strong", Some(Choice::Exactly(Tier::Strong))),
+        (" restricted ", Some(Choice::Exactly(Tier::Restricted))),
+        ("off", Some(Choice::Exactly(Tier::None))),
+        ("none", None),
+        ("0", None),
+        ("stron", None),
+    ] {
+        let settings = read(&Flags::default(), &[("SWITCHBOARD_SANDBOX", value)]);
+        match expected {
+            Some(expected) => assert_eq!(settings.unwrap().sandbox, expected, "{value}"),
+            None => assert!(
+                settings
+                    .unwrap_err()
+                    .to_string()
+                    .contains("SWITCHBOARD_SANDBOX is `"),
+                "{value}"
+            ),
+        }
+    }
 }
 
 #[test]
