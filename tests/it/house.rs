@@ -8,12 +8,25 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("thread", &[]),
     ("demo", &[]),
-    ("settings", &["thread", "secret", "config", "policy"]),
+    (
+        "settings",
+        &[
+            "actor", "thread", "secret", "config", "policy", "sandbox", "vault",
+        ],
+    ),
     ("config", &["thread"]),
     ("policy", &["actor", "thread", "config"]),
-    ("store", &["actor", "thread", "secret", "config", "policy"]),
+    ("audit", &["actor", "thread", "policy"]),
+    ("sandbox", &["thread", "config", "policy"]),
+    ("vault", &["thread", "secret", "config"]),
+    (
+        "store",
+        &[
+            "actor", "thread", "secret", "config", "policy", "audit", "vault",
+        ],
+    ),
     ("watch", &["thread", "config"]),
-    ("net", &["policy"]),
+    ("net", &["config", "policy"]),
     (
         "oauth",
         &["actor", "thread", "secret", "config", "policy", "net"],
@@ -21,23 +34,27 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "registry",
         &[
-            "actor", "thread", "secret", "demo", "config", "policy", "net",
+            "actor", "thread", "secret", "demo", "config", "policy", "net", "audit", "sandbox",
         ],
     ),
     (
+        "gate",
+        &["actor", "thread", "config", "policy", "audit", "registry"],
+    ),
+    (
         "reload",
-        &["thread", "config", "store", "watch", "registry"],
+        &["thread", "config", "policy", "store", "watch", "registry"],
     ),
     ("command", &["config"]),
     (
         "desk",
         &[
             "actor", "thread", "demo", "config", "policy", "store", "registry", "reload",
-            "command", "chat", "oauth", "secret",
+            "command", "chat", "oauth", "secret", "audit", "sandbox", "net", "gate",
         ],
     ),
     ("chat", &["actor", "thread", "command"]),
-    ("web", &["oauth"]),
+    ("web", &["oauth", "secret"]),
 ];
 
 /// A library and the only places that may name it.
@@ -49,7 +66,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("axum", &["web", "net/tests.rs"]),
     ("notify", &["watch.rs"]),
     ("jsonschema", &["config"]),
-    ("anyhow", &["main.rs", "app.rs"]),
+    ("landlock", &["sandbox"]),
+    ("seccompiler", &["sandbox"]),
+    ("libc", &["sandbox"]),
+    ("anyhow", &["main.rs", "app.rs", "app/"]),
+    ("chacha20poly1305", &["vault"]),
 ];
 
 #[test]
@@ -64,6 +85,19 @@ fn rooms_import_only_downward() {
             if named != room && !allowed.contains(&named.as_str()) {
                 wrong.push(format!("{path} names crate::{named}"));
             }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn only_the_gate_calls_tools() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let text: String = text.split_whitespace().collect();
+        let calls = text.contains("registry.call(") || text.contains("Registry::call(");
+        if calls != path.starts_with("gate/mod") {
+            wrong.push(path);
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");

@@ -11,11 +11,14 @@
 mod desk;
 mod faults;
 mod house;
+mod load;
 mod oauth;
 mod registry;
 mod remote;
+mod sandbox;
 mod shell;
 mod support;
 mod telegram;
+mod telegram_access;
 mod telegram_front;
 mod terminal_front;

@@ -228,7 +228,74 @@ fn damaged_clients_of_the_operator_stop_the_start() {
     assert!(!told.contains("canary"), "{told}");
 }
 
+/// An address of loopback that is this process's alone, so that a port that is free there stays free.
 fn free_address() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    // Never the usual 127.0.0.1, nor the address of the broadcast.
+    let host = std::net::Ipv4Addr::new(127, 100 + high % 100, middle, low.clamp(1, 254));
+    let listener = std::net::TcpListener::bind((host, 0)).unwrap();
     listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn secrets_are_sealed_anew_from_the_shell_and_none_is_told() {
+    const CANARY: &str = "canary-Zx81-hush-hush";
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let rotate = || {
+        switchboard(&["secrets", "rotate", "--data", data])
+            .output()
+            .unwrap()
+    };
+    let told = |output: &Output| {
+        let text = [&output.stdout[..], &output.stderr].concat();
+        let text = String::from_utf8(text).unwrap();
+        assert!(!text.contains(CANARY), "{text}");
+        text
+    };
+    let nothing = rotate();
+    assert!(nothing.status.success() && told(&nothing).contains("nothing to seal"));
+    let set = format!("/mcp secrets set TOKEN {CANARY}");
+    assert!(once(folder.path(), &["--", &set]).status.success());
+    let key = || std::fs::read_to_string(folder.path().join("keys/vault.key")).unwrap();
+    let before = key();
+    let rotated = rotate();
+    let text = told(&rotated);
+    assert!(
+        rotated.status.success() && text.contains("Sealed anew: 2"),
+        "{text}"
+    );
+    let after = key();
+    assert_ne!(before, after);
+    let secret = after.split(':').nth(1).unwrap().trim();
+    assert!(!text.contains(secret), "{text}");
+    let listed = said(&once(folder.path(), &["--", "/mcp secrets"]));
+    assert!(listed.contains("hush"), "its last characters: {listed}");
+    // Without its key nothing starts, and it says what to do; bad keys are told by their setting.
+    std::fs::remove_file(folder.path().join("keys/vault.key")).unwrap();
+    let refused = once(folder.path(), &["--", "/mcp secrets"]);
+    let text = told(&refused);
+    assert!(
+        !refused.status.success() && text.contains("give-up"),
+        "{text}"
+    );
+    let id = after.split(':').next().unwrap();
+    let given_up = switchboard(&["secrets", "give-up", id, "--data", data])
+        .output()
+        .unwrap();
+    assert!(given_up.status.success(), "{given_up:?}");
+    assert!(
+        once(folder.path(), &["--", "/mcp secrets"])
+            .status
+            .success()
+    );
+    let bad = switchboard(&["do", "--thread", "tg42", "--data", data, "--", "/mcp"])
+        .env("SWITCHBOARD_VAULT_KEYS", format!("k1:{CANARY}"))
+        .output()
+        .unwrap();
+    let text = told(&bad);
+    assert!(
+        !bad.status.success() && text.contains("SWITCHBOARD_VAULT_KEYS"),
+        "{text}"
+    );
 }

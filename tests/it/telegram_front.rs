@@ -80,7 +80,7 @@ impl Running {
     }
 
     async fn event(&mut self) -> Event {
-        tokio::time::timeout(Duration::from_secs(15), self.events.recv())
+        tokio::time::timeout(Duration::from_mins(5), self.events.recv())
             .await
             .expect("an event in time")
             .expect("the front lives")
@@ -168,7 +168,10 @@ async fn connecting_registers_the_commands_of_each_scope() {
                 "all_private_chats".to_owned(),
                 "mcp help cancel start".to_owned()
             ),
-            ("all_group_chats".to_owned(), "mcp help cancel".to_owned()),
+            (
+                "all_group_chats".to_owned(),
+                "mcp help cancel settings".to_owned()
+            ),
         ]
     );
     let printed = format!("{front:?} {:?}", options(&api));
@@ -276,6 +279,44 @@ async fn in_groups_only_what_is_meant_for_the_bot_comes_in() {
     private.says("/mcp@OtherBot list");
     private.says("small talk");
     assert_eq!(it.text().await, "small talk");
+    it.end().await;
+}
+
+#[tokio::test]
+async fn whom_an_operator_names_comes_as_an_id() {
+    let mut it = Running::start().await;
+    let group = it.api.forum("Team");
+    let topic = group.topic();
+    let ann = group.member("Ann", Role::Member).at(topic);
+    let bob = group.member("Bob", Role::Member).at(topic);
+    let id = format!("tg:{}", bob.id);
+    let asked = it.sent(topic, View::text("Name?")).await;
+    let theirs = bob.says("hello all");
+    for (to, text, expected) in [
+        (theirs, "/admin allow", format!("/admin allow {id}")),
+        (
+            theirs,
+            "/admin operator add",
+            format!("/admin operator add {id}"),
+        ),
+        (theirs, "/admin allow tg:5", "/admin allow tg:5".to_owned()),
+        (theirs, "/admin allow here", "/admin allow here".to_owned()),
+        (theirs, "/admin", "/admin".to_owned()),
+        (theirs, "/mcp list", "/mcp list".to_owned()),
+        (asked.0, "/admin allow", "/admin allow".to_owned()),
+    ] {
+        ann.replies(to, text);
+        assert_eq!(it.text().await, expected);
+    }
+    ann.says("/admin allow");
+    assert_eq!(it.text().await, "/admin allow");
+    let user = json!({ "id": bob.id, "is_bot": false, "first_name": "Bob Ö" });
+    let entities = json!({ "entities": [
+        { "type": "bot_command", "offset": 0, "length": 6 },
+        { "type": "text_mention", "offset": 13, "length": 5, "user": user },
+    ] });
+    ann.says_with("/admin allow Bob Ö", entities);
+    assert_eq!(it.text().await, format!("/admin allow {id}"));
     it.end().await;
 }
 
@@ -962,7 +1003,8 @@ async fn a_failing_server_costs_a_bounded_time() {
     let api = BotApi::start().await;
     let ann = api.private_chat("Ann");
     let front = Telegram::connect(TelegramOptions {
-        patience: Duration::from_millis(500),
+        // Less than the ten seconds that teloxide waits inside, and enough for what goes well.
+        patience: Duration::from_secs(6),
         ..options(&api)
     })
     .await

@@ -528,7 +528,7 @@ impl Screen {
                 return;
             }
             // Only a broken front comes to the end of this; it is no measure of anything.
-            match self.bytes.recv_timeout(std::time::Duration::from_mins(1)) {
+            match self.bytes.recv_timeout(std::time::Duration::from_mins(5)) {
                 Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
                 Err(error) => panic!("{text:?} never came ({error}) in {:?}", self.seen),
             }

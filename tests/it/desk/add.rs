@@ -30,6 +30,27 @@ async fn the_demo_server_is_two_presses_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d01_all_of_it_is_shown_before_anything_runs() {
+    let world = World::open();
+    let ann = world.ann();
+    let long = format!("--about={}", "word ".repeat(600));
+    let mark = world.data().join("it-ran");
+    let line = format!(
+        "/mcp add x -e MODE=fast --cwd /tmp -- touch {} '{long}'",
+        mark.display()
+    );
+    let proposal = ann.says(&line).await;
+    for part in [&*long, "touch", "MODE", "/tmp", "sandbox"] {
+        assert!(proposal.contains(part), "{part} is not shown: {proposal}");
+    }
+    ann.presses("Cancel").await;
+    let snapshot = world.house.registry.snapshot(ThreadId::Local);
+    assert!(snapshot.is_none_or(|snapshot| snapshot.servers.is_empty()));
+    assert!(!mark.exists(), "it ran before anybody agreed");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_line_adds_with_env_and_folder_and_hides_the_secret() {
     let world = World::open();
     let ann = world.ann();
@@ -233,5 +254,45 @@ async fn the_limits_are_answered() {
         .await;
     assert!(answer.contains('8'), "{answer}");
     assert_eq!(world.config(ThreadId::Local), None);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d37_uploads_are_bounded_and_say_nothing_twice() {
+    let world = World::open();
+    let ann = world.ann();
+    let server = r#"{"command": "switchboard", "args": ["demo-server"]}"#;
+    let deep = format!("{}1{}", "[".repeat(20), "]".repeat(20));
+    for (name, bytes, told) in [
+        ("size", vec![b' '; 256 * 1024 + 1], "at most 256 KiB"),
+        (
+            "depth",
+            format!(r#"{{"mcpServers": {{"a": {server}}}, "x": {deep}}}"#).into_bytes(),
+            "16",
+        ),
+        (
+            "a server twice",
+            format!(r#"{{"mcpServers": {{"a": {server}, "a": {server}}}}}"#).into_bytes(),
+            "twice",
+        ),
+        (
+            "a field twice",
+            br#"{"mcpServers": {"a": {"command": "x", "command": "y"}}}"#.to_vec(),
+            "twice",
+        ),
+    ] {
+        let answer = ann.sends("servers.json", &bytes, "").await;
+        assert!(answer.contains(told), "{name}: {answer}");
+        assert!(!answer.contains("[Apply]"), "{name}: {answer}");
+    }
+    assert_eq!(world.config(ThreadId::Local), None);
+    let text = format!(
+        "\u{feff}{{\"mcpServers\": {{\"demo\": {server}}}, \"__proto__\": {{\"command\": \"x\"}}}}"
+    );
+    ann.sends("servers.json", text.as_bytes(), "").await;
+    assert!(ann.presses("Apply").await.contains("*demo* · 6 tools"));
+    let config: Value = serde_json::from_str(&world.config(ThreadId::Local).unwrap()).unwrap();
+    let servers = config["mcpServers"].as_object().unwrap();
+    assert_eq!(servers.keys().collect::<Vec<_>>(), ["demo"]);
     world.close().await;
 }

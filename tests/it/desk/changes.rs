@@ -128,7 +128,7 @@ async fn remove_and_undo() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apply_twice_writes_once() {
+async fn d02_apply_twice_writes_once() {
     let world = World::open();
     let ann = world.ann();
     ann.says("/mcp add demo -- switchboard demo-server").await;
@@ -146,7 +146,7 @@ async fn apply_twice_writes_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apply_after_a_quarter_of_an_hour_does_nothing() {
+async fn d02_apply_after_a_quarter_of_an_hour_does_nothing() {
     let world = World::open();
     let ann = world.ann();
     ann.says("/mcp add demo -- switchboard demo-server").await;
@@ -158,7 +158,7 @@ async fn apply_after_a_quarter_of_an_hour_does_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn apply_on_changed_files_shows_the_new_difference() {
+async fn d02_apply_on_changed_files_shows_the_new_difference() {
     let world = World::open();
     let ann = world.ann();
     ann.says("/mcp add demo -- switchboard demo-server").await;

@@ -79,7 +79,7 @@ async fn tools_come_back_from_the_cache_and_the_server_starts_at_the_first_call(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_who_began_applies_and_only_administrators_configure() {
+async fn d02_only_who_began_applies_and_only_administrators_configure() {
     let world = World::open();
     let group = ThreadId::telegram(-100, Some(5));
     let (ann, bob, eve) = (
@@ -163,7 +163,7 @@ async fn a_group_that_migrates_keeps_its_servers_and_one_that_is_left_stops_them
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_presses_do_nothing() {
+async fn d35_forged_presses_do_nothing() {
     let world = World::open();
     let ann = world.ann();
     ann.says("/mcp").await;

@@ -21,7 +21,7 @@ async fn who_logged_in_and_what_was_granted_is_told() {
 }
 
 #[tokio::test]
-async fn a_state_is_good_once() {
+async fn d24_a_state_is_good_once() {
     let mut world = World::public().await;
     let made = world.begin().await.unwrap();
     let (address, cookie) = world.leave(&made).await;
@@ -89,7 +89,7 @@ async fn what_was_never_ours_is_unknown() {
 }
 
 #[tokio::test]
-async fn another_browser_is_turned_away_and_spoils_nothing() {
+async fn d25_another_browser_is_turned_away_and_spoils_nothing() {
     let world = World::public().await;
     let made = world.begin().await.unwrap();
     let (address, cookie) = world.leave(&made).await;
@@ -130,7 +130,7 @@ async fn whoever_never_left_through_our_page_is_another_browser() {
 }
 
 #[tokio::test]
-async fn answers_of_somebody_else_are_not_used() {
+async fn d26_answers_of_somebody_else_are_not_used() {
     // advertised, the `iss` that comes → whether it goes on
     let cases = [
         (true, Some(""), false),
@@ -167,7 +167,7 @@ async fn answers_of_somebody_else_are_not_used() {
 }
 
 #[tokio::test]
-async fn a_slash_at_the_end_makes_another_issuer() {
+async fn d26_a_slash_at_the_end_makes_another_issuer() {
     let world = World::bare().await;
     let made = world.begin().await.unwrap();
     let query = world.stand.consent(&made.link);

@@ -8,7 +8,7 @@ use super::stand::Stand;
 use super::world::{PUBLIC, World, nonce};
 
 #[tokio::test]
-async fn a_login_goes_from_the_link_to_a_token() {
+async fn d27_a_login_goes_from_the_link_to_a_token_for_the_resource_as_published() {
     let mut world = World::public().await;
     world.stand.bent().resource = json!({"scopes_supported": ["read", "write"]});
     let invitation = world.begin().await.unwrap();
@@ -67,7 +67,7 @@ async fn without_a_public_url_the_link_leads_straight_there() {
 }
 
 #[tokio::test]
-async fn what_is_published_oddly_is_refused_before_anybody_leaves() {
+async fn d23_what_is_published_oddly_is_refused_before_anybody_leaves() {
     type Bend = fn(&Stand);
     let cases: [(&str, Bend); 9] = [
         ("does not publish how to log in", |s| s.bent().silent = true),
@@ -154,10 +154,10 @@ async fn a_server_that_is_its_own_authorization_server_may_name_a_part_of_itself
 async fn a_server_that_is_not_there_is_said_to_be_so() {
     let world = World::public().await;
     let mut ask = world.ask("");
-    // A port that nobody listens at any more.
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let at = gone.local_addr().unwrap();
-    drop(gone);
+    // Bound and not listening: nobody else gets the port meanwhile.
+    let held = tokio::net::TcpSocket::new_v4().unwrap();
+    held.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let at = held.local_addr().unwrap();
     ask.url = format!("http://{at}/mcp").parse().unwrap();
     ask.challenge = None;
     let error = world.oauth.begin(ask).await.unwrap_err();
@@ -407,7 +407,7 @@ async fn scopes_come_from_the_challenge_then_the_resource_and_never_from_the_who
 }
 
 #[tokio::test]
-async fn more_rights_are_asked_for_beside_those_there_are_and_not_for_ever() {
+async fn d30_more_rights_are_asked_for_beside_those_there_are_and_not_for_ever() {
     let mut world = World::bare().await;
     let missing = r#", error="insufficient_scope", scope="write""#;
     world.log_in_with(r#", scope="read""#).await;

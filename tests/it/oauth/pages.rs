@@ -169,7 +169,7 @@ async fn a_form_that_another_site_sends_shows_the_page_and_goes_nowhere() {
 }
 
 #[tokio::test]
-async fn every_answer_has_the_headers_that_keep_it_safe() {
+async fn d32_every_answer_has_the_headers_that_keep_it_safe() {
     let world = World::public().await;
     let pages = Pages::of(&world).await;
     let made = world.begin().await.unwrap();

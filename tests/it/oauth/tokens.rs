@@ -48,7 +48,7 @@ async fn a_token_is_renewed_a_minute_before_its_end_and_not_sooner() {
 }
 
 #[tokio::test]
-async fn twenty_at_once_make_one_token_request() {
+async fn d31_twenty_at_once_make_one_token_request() {
     for by_refusal in [false, true] {
         let mut world = World::public().await;
         world.log_in().await;
@@ -329,7 +329,7 @@ async fn short_lives_are_renewed_halfway() {
 }
 
 #[tokio::test]
-async fn a_token_goes_to_its_origin_and_thread_alone() {
+async fn d28_a_token_goes_to_its_origin_and_thread_alone() {
     let mut world = World::public().await;
     world.log_in().await;
     let mut url = world.stand.url();

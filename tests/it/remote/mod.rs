@@ -21,8 +21,8 @@ use switchboard::config::{
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::AddressRules;
 use switchboard::registry::{
-    CallError, CallOutcome, CallRequest, Content, Keys, NoToken, Notice, Registry, RegistryOptions,
-    ServerState, ServerView, Snapshot, ToolCache,
+    CallError, CallOutcome, CallRequest, Content, Keys, NoToken, Notice, Outside, Registry,
+    RegistryOptions, ServerState, ServerView, Snapshot, ToolCache,
 };
 use switchboard::secret::Secret;
 use switchboard::thread::ThreadId;
@@ -32,9 +32,9 @@ use crate::support::hostile::{Far, Manners};
 
 const THREAD: ThreadId = ThreadId::Local;
 /// For what takes milliseconds on an idle machine.
-const SOON: Duration = Duration::from_mins(1);
+const SOON: Duration = Duration::from_mins(5);
 /// The deadline of a start, for servers that never come to its end.
-const START: Duration = Duration::from_secs(3);
+const START: Duration = Duration::from_secs(10);
 
 /// A registry that may speak to 127.0.0.1 and no other private address.
 struct Room {
@@ -71,6 +71,11 @@ impl Keys for FakeKeys {
     }
 
     async fn secret(&self, _: ThreadId, name: &SecretName, _: &url::Url) -> Option<Secret> {
+        let secret = self.held().secrets.get(name.as_str()).cloned();
+        secret.map(Secret::from)
+    }
+
+    async fn local_secret(&self, _: ThreadId, name: &SecretName) -> Option<Secret> {
         let secret = self.held().secrets.get(name.as_str()).cloned();
         secret.map(Secret::from)
     }
@@ -135,8 +140,10 @@ impl Room {
             },
             ..NetOptions::default()
         });
-        let (registry, notices) =
-            Registry::start(options, Arc::new(NoCache), net, Arc::clone(&keys) as _);
+        let (registry, notices) = Registry::start(
+            options,
+            Outside::bare(Arc::new(NoCache), net, Arc::clone(&keys) as _),
+        );
         Self {
             registry,
             notices,
@@ -221,10 +228,6 @@ impl Room {
         );
     }
 
-    fn state(&self, server: &str) -> ServerState {
-        self.view(server).state
-    }
-
     fn view(&self, server: &str) -> ServerView {
         let snapshot = self.registry.snapshot(THREAD).unwrap();
         snapshot.server(server).unwrap().clone()
@@ -243,6 +246,7 @@ fn request(server: &str, tool: &str, arguments: Value) -> CallRequest {
             _ => Map::new(),
         },
         progress: None,
+        waited: Duration::ZERO,
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use switchboard::config::RemoteServer;
-use switchboard::registry::{CallError, RemoteOptions, ServerState};
+use switchboard::registry::{CallError, RemoteOptions, ServerState, Snapshot};
 
 use super::{Far, Manners, Room, START, THREAD, far, is_ready, request, server, side_by_side};
 use crate::support::hostile::{Get, On, Pages, Speaks, Trouble};
@@ -41,8 +41,12 @@ fn troubles() -> Vec<Trouble> {
     ]
 }
 
+/// How often something that fails may be tried again while another server answers a hundred calls, on a machine on which
+/// these take a minute: after a second, two, four and so on. What spins comes to hundreds.
+const AGAIN: usize = 20;
+
 /// The longest that a call waits for an answer that never comes.
-const CALL: Duration = Duration::from_secs(4);
+const CALL: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_into_trouble_ends_and_the_server_is_well_again_after_it() {
@@ -169,7 +173,17 @@ async fn a_start_into_trouble_ends_and_is_tried_again_by_itself() {
             let what = format!("nothing is read on after {trouble:?}");
             far.until(&what, |far| far.endless() == 0).await;
             assert!(far.sent() < BOUND, "{speaks:?} {trouble:?}: {}", far.sent());
-            if matches!(room.state(name), ServerState::Failed { .. }) {
+            // A start that was under way while the trouble ended may have met it still.
+            let has_failed = |now: &Snapshot| {
+                let state = &now.server(name).unwrap().state;
+                matches!(state, ServerState::Failed { .. })
+            };
+            let now = room
+                .when("it is well or needs a restart", |now| {
+                    is_ready(now, name) || has_failed(now)
+                })
+                .await;
+            if has_failed(&now) {
                 let name = super::name_of(name);
                 room.registry.restart(THREAD, &name).await.unwrap();
             }
@@ -207,7 +221,7 @@ async fn a_stream_that_misbehaves_neither_spins_nor_disturbs_the_calls() {
             }
             let gets = far.gets() - before;
             assert!(
-                gets <= 8,
+                gets <= AGAIN,
                 "{get:?}: {gets} streams were asked for in 100 calls"
             );
             assert!(far.sent() < BOUND, "{get:?}: {}", far.sent());
@@ -337,7 +351,11 @@ async fn a_legacy_stream_that_misbehaves_is_told_and_does_not_spin() {
             for _ in 0..100 {
                 room.echoes("good").await;
             }
-            assert!(far.gets() - before <= 3, "{what}: {}", far.gets() - before);
+            assert!(
+                far.gets() - before <= AGAIN,
+                "{what}: {}",
+                far.gets() - before
+            );
             assert!(far.sent() < BOUND, "{what}: {}", far.sent());
             room.registry.unload(THREAD).await;
             far.until("nothing is open", |far| far.endless() + far.streams() == 0)
@@ -590,7 +608,7 @@ async fn a_server_that_is_down_is_not_asked_all_the_time() {
     for _ in 0..100 {
         room.echoes("good").await;
     }
-    assert!(down.seen().len() - before.0 <= 8);
+    assert!(down.seen().len() - before.0 <= AGAIN);
     // It said when to come back.
     assert_eq!(busy.seen().len(), before.1);
 }

@@ -295,8 +295,11 @@ pub fn steady(screen: &str) -> String {
                 pieces.push(piece.to_owned());
             }
         }
-        words.push(pieces.join(" "));
+        let line = pieces.join(" ");
+        // Only a stage that takes long tells its time.
+        let is_stage = line.starts_with("- ✅ ") || line.starts_with("- ❌ ");
+        let stage = line.strip_suffix(" · TIME").filter(|_| is_stage);
+        words.push(stage.unwrap_or(&line).to_owned());
     }
-    // Only a stage that takes long tells its time.
-    words.join("\n").replace("` · TIME", "`")
+    words.join("\n")
 }

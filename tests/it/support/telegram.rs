@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use switchboard::app::{House, HouseOptions};
 use switchboard::chat::telegram::{Pace, RunError, Telegram, TelegramOptions};
+use switchboard::policy::HostPolicy;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,17 +18,25 @@ pub struct Bot {
     pub api: BotApi,
     pub house: House,
     /// Goes away with the bot.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     stop: CancellationToken,
     run: JoinHandle<Result<(), RunError>>,
 }
 
 impl Bot {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// With other options.
+    pub async fn start_with(set: impl FnOnce(&mut HouseOptions)) -> Self {
         let api = BotApi::start().await;
         let front = Telegram::connect(options(&api)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let options = HouseOptions::new(folder.path().join("data"), PathBuf::from(PROGRAM));
+        let mut options = HouseOptions::new(folder.path().join("data"), PathBuf::from(PROGRAM));
+        options.registry.packages = false;
+        options.policy.defaults = HostPolicy::open();
+        set(&mut options);
         let name = front.our_name().to_owned();
         let house = House::open(options, Arc::<Telegram>::clone(&front), Some(name)).unwrap();
         let stop = CancellationToken::new();
@@ -38,10 +47,15 @@ impl Bot {
         Self {
             api,
             house,
-            _folder: folder,
+            folder,
             stop,
             run,
         }
+    }
+
+    /// The text of a file below the data folder; empty where there is none.
+    pub fn file(&self, path: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join("data").join(path)).unwrap_or_default()
     }
 
     /// Writes, and waits for a message that has the text in it and was not so before.

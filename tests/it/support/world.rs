@@ -8,12 +8,13 @@ use std::time::Duration;
 use switchboard::actor::{Actor, ActorId};
 use switchboard::app::{House, HouseOptions};
 use switchboard::chat::{Event, EventKind, EventSink, FileRef, MessageId, PressId};
+use switchboard::policy::HostPolicy;
 use switchboard::thread::ThreadId;
 
 use super::chat::{Chat, Shown, plain};
 
 /// Nothing in a test waits longer than this; what does is a hang, and fails.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+pub const PATIENCE: Duration = Duration::from_mins(5);
 
 /// 2026-01-02 03:04:05 UTC.
 const BEGIN_MS: i64 = 1_767_323_045_000;
@@ -69,6 +70,10 @@ impl World {
         let mut options = HouseOptions::new(folder.path().join("data"), PathBuf::from(PROGRAM));
         let clock = Arc::clone(&clock_ms);
         options.clock = Arc::new(move || clock.load(Ordering::SeqCst));
+        // No registry of packages is asked; the tests of that ask otherwise.
+        options.registry.packages = false;
+        // Most tests are about something else than what an operator closes.
+        options.policy.defaults = HostPolicy::open();
         set(&mut options);
         let front: Arc<Chat> = Arc::clone(&chat);
         let house = House::open(options, front, Some("SwitchboardBot".to_owned())).unwrap();

@@ -42,7 +42,7 @@ impl Two {
         let name = SecretName::new("KEY_TOKEN").unwrap();
         (
             store.credentials(LOCAL).unwrap().len(),
-            store.secret(LOCAL, &name).unwrap().is_some(),
+            store.secret_given_for(LOCAL, &name).unwrap().is_some(),
             store.approvals(LOCAL).unwrap().len(),
         )
     }
@@ -140,5 +140,97 @@ async fn a_file_that_is_broken_or_missing_for_a_while_costs_nothing() {
             !plain(&shown.view).is_empty() && two.kept() == (0, false, 0)
         })
         .await;
+    two.world.close().await;
+}
+
+/// A person does all that the screens let them do with an entry, up to Apply, and calls it.
+async fn pushes(world: &World, name: &str) -> String {
+    let ann = world.ann();
+    let mut shown = ann.says(&format!("/mcp connect {name}")).await;
+    if ann.sees_now().contains("Apply") {
+        shown += &ann.presses("Apply").await;
+    }
+    shown += &ann.says(&format!("/mcp test {name}")).await;
+    shown += &ann.says(&format!("/mcp call {name} echo text=hello")).await;
+    shown
+}
+
+fn never_seen(evil: &Far) {
+    assert!(!evil.seen().is_empty(), "nothing was tried");
+    for seen in evil.seen() {
+        assert!(!format!("{seen:?}").contains(CANARY), "{seen:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d28_a_rename_and_another_address_by_hand_do_not_carry_a_key_off() {
+    for in_two_steps in [false, true] {
+        let two = two().await;
+        let evil = Far::start(Manners::default()).await;
+        let moved = |two: &Two| {
+            let mut entry = remote(&two.world, LOCAL)["mcpServers"]["key"].clone();
+            if entry.is_null() {
+                entry = remote(&two.world, LOCAL)["mcpServers"]["loot"].clone();
+            }
+            entry
+        };
+        let mut entry = moved(&two);
+        if in_two_steps {
+            two.edits(|servers| {
+                servers.shift_remove("key");
+                servers.insert("loot".to_owned(), entry.clone());
+            })
+            .await;
+            entry = moved(&two);
+        }
+        entry["url"] = json!(evil.url());
+        two.edits(|servers| {
+            servers.shift_remove("key");
+            servers.insert("loot".to_owned(), entry);
+        })
+        .await;
+        // The key is there still, and the agreement that told whose it is has gone with the name.
+        assert_eq!(two.kept(), (1, true, 1));
+        let shown = pushes(&two.world, "loot").await;
+        assert!(shown.contains("was given for"), "{shown}");
+        // A header by hand, in an entry that is agreed to.
+        let ann = two.world.ann();
+        ann.says(&format!(
+            "/mcp connect fine {} --header 'X-Team: blue'",
+            evil.url()
+        ))
+        .await;
+        ann.presses("Apply").await;
+        two.edits(|servers| {
+            servers.shift_remove("loot");
+            servers["fine"]["headers"]["X-Team"] = json!("${secret:KEY_TOKEN}");
+        })
+        .await;
+        pushes(&two.world, "fine").await;
+        never_seen(&evil);
+        two.world.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d28_a_login_is_not_carried_off_by_a_rename_and_another_address() {
+    let two = two().await;
+    let evil = Far::start(Manners::default()).await;
+    let mut entry = remote(&two.world, LOCAL)["mcpServers"]["hub"].clone();
+    entry["url"] = json!(evil.url());
+    two.edits(|servers| {
+        servers.shift_remove("hub");
+        servers.insert("loot".to_owned(), entry);
+    })
+    .await;
+    let shown = pushes(&two.world, "loot").await;
+    assert!(shown.contains("with the login for"), "{shown}");
+    let login = two.world.ann().says("/mcp login loot").await;
+    assert!(!login.contains("Log in"), "{login}");
+    for seen in evil.seen() {
+        let text = format!("{seen:?}").to_ascii_lowercase();
+        assert!(!text.contains("bearer"), "{text}");
+    }
+    assert_eq!(two.kept().0, 1, "the login is not ended by it");
     two.world.close().await;
 }

@@ -181,7 +181,7 @@ async fn a_hand_written_entry_waits_and_gets_none_of_the_stored_keys_before_it_i
     );
     insta::assert_snapshot!("waiting_test", ann.says("/mcp test evil").await);
     let refused = ann.presses("Review").await;
-    assert!(refused.contains("was given for `hub`"), "{refused}");
+    assert!(refused.contains("was given for http://"), "{refused}");
     assert!(!evil.seen().is_empty(), "it was tried");
     for seen in evil.seen() {
         assert!(!format!("{seen:?}").contains(CANARY), "{seen:?}");

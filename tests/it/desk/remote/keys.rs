@@ -24,12 +24,14 @@ fn stored(world: &World, thread: ThreadId) -> Vec<String> {
 
 fn value(world: &World, thread: ThreadId, name: &str) -> Option<String> {
     let name = SecretName::new(name).unwrap();
-    let secret = world.house.store.secret(thread, &name).unwrap();
+    let store = &world.house.store;
+    let given = store.secret_given_for(thread, &name).unwrap()?;
+    let secret = store.secret(thread, &name, &given).unwrap();
     secret.map(|secret| secret.expose().to_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_asked_for_tried_and_kept_out_of_sight() {
+async fn d34_a_token_is_asked_for_tried_and_kept_out_of_sight() {
     let (world, far) = (world(), far().await);
     let ann = world.ann();
     let shown = |text: &str| screen(&far, text);
@@ -216,7 +218,7 @@ async fn a_header_is_changed_and_a_secret_one_is_stored() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn in_a_group_the_question_moves_into_the_private_chat() {
+async fn d34_in_a_group_the_question_moves_into_the_private_chat() {
     let (world, far) = (world(), far().await);
     let group = ThreadId::telegram(-7, None);
     let (ann, bob) = (
@@ -287,7 +289,7 @@ async fn a_link_into_the_private_chat_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_is_sent_to_no_other_place_than_it_was_given_for() {
+async fn d28_a_key_is_sent_to_no_other_place_than_it_was_given_for() {
     let (world, far) = (world(), far().await);
     let evil = Far::start(Manners::default()).await;
     let ann = world.ann();
@@ -298,6 +300,7 @@ async fn a_key_is_sent_to_no_other_place_than_it_was_given_for() {
         ann.says(&line).await;
         ann.presses("Apply").await;
     }
+    let given = format!("was given for {} and", far.base());
     // By a line, by an edit.
     for line in [
         format!(
@@ -311,7 +314,7 @@ async fn a_key_is_sent_to_no_other_place_than_it_was_given_for() {
         "/mcp edit evil headers.X-Team=${secret:HUB_TOKEN}".to_owned(),
     ] {
         let refused = ann.says(&line).await;
-        assert!(refused.contains("was given for `hub`"), "{line}: {refused}");
+        assert!(refused.contains(&given), "{line}: {refused}");
     }
     // By hand: the names of the headers are as they were agreed to, and what is in them is not.
     let mut file = remote(&world, LOCAL);
@@ -323,7 +326,7 @@ async fn a_key_is_sent_to_no_other_place_than_it_was_given_for() {
         })
         .await;
     let refused = ann.says("/mcp connect evil").await;
-    assert!(refused.contains("was given for `hub`"), "{refused}");
+    assert!(refused.contains(&given), "{refused}");
     // One that no server has, for it may be on its way from one to another.
     let refused = ann
         .says(&format!(
@@ -370,7 +373,10 @@ async fn a_key_that_somebody_is_just_giving_is_nobody_elses() {
             evil.url()
         ))
         .await;
-    assert!(refused.contains("not decided yet"), "{refused}");
+    assert!(
+        refused.contains(&format!("was given for {}", far.base())),
+        "{refused}"
+    );
     assert_eq!(evil.seen().len(), 0);
     world.close().await;
 }

@@ -17,16 +17,16 @@ use crate::support::hostile::{Far, Wants};
 use crate::support::world::World;
 
 /// A secret that must be seen nowhere.
-pub(super) const CANARY: &str = "canary-Zx81-hush-hush";
+pub(in crate::desk) const CANARY: &str = "canary-Zx81-hush-hush";
 
-pub(super) const LOCAL: ThreadId = ThreadId::Local;
+pub(in crate::desk) const LOCAL: ThreadId = ThreadId::Local;
 
 /// A world that speaks to loopback.
 pub(super) fn world() -> World {
     World::open_with(open)
 }
 
-pub(super) fn open(options: &mut switchboard::app::HouseOptions) {
+pub(in crate::desk) fn open(options: &mut switchboard::app::HouseOptions) {
     options.net = NetOptions {
         rules: AddressRules {
             allow_http: true,
@@ -45,7 +45,7 @@ pub(super) fn screen(far: &Far, text: &str) -> String {
 }
 
 /// `mcp_remote.json` as it is now.
-pub(super) fn remote(world: &World, thread: ThreadId) -> serde_json::Value {
+pub(in crate::desk) fn remote(world: &World, thread: ThreadId) -> serde_json::Value {
     let text = std::fs::read_to_string(world.file(thread, "mcp_remote.json"));
     text.map_or(serde_json::Value::Null, |text| {
         serde_json::from_str(&text).unwrap()
@@ -53,7 +53,7 @@ pub(super) fn remote(world: &World, thread: ThreadId) -> serde_json::Value {
 }
 
 /// A server that wants this token and does not say so.
-pub(super) fn token(value: &str) -> Wants {
+pub(in crate::desk) fn token(value: &str) -> Wants {
     Wants::Token {
         tokens: vec![value.to_owned()],
         challenge: None,
@@ -61,9 +61,8 @@ pub(super) fn token(value: &str) -> Wants {
     }
 }
 
-/// Nothing that a person can see or download, and no record of the bot's, has the canary in it. The stored secrets are
-/// the one place.
-pub(super) fn nowhere(world: &World, thread: ThreadId) {
+/// Nothing that a person can see or download, and no record of the bot's, has the canary in it.
+pub(in crate::desk) fn nowhere(world: &World, thread: ThreadId) {
     let transcript = world.transcript(thread);
     assert!(!transcript.contains(CANARY), "{transcript}");
     let mut folders = vec![world.data()];
@@ -75,16 +74,9 @@ pub(super) fn nowhere(world: &World, thread: ThreadId) {
                 continue;
             }
             let path = entry.path();
-            let is_store = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().contains("secret"));
             let text = std::fs::read(&path).unwrap_or_default();
             let text = String::from_utf8_lossy(&text).into_owned();
-            assert!(
-                is_store || !text.contains(CANARY),
-                "{} has it",
-                path.display()
-            );
+            assert!(!text.contains(CANARY), "{} has it", path.display());
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) const BOT_ID: i64 = 123_456_789;
 pub(crate) const BOT_NAME: &str = "SwitchboardTestBot";
 
 /// How long a test waits for something that should come at once.
-const DEADLINE: Duration = Duration::from_secs(15);
+const DEADLINE: Duration = Duration::from_mins(5);
 
 /// A chat, or a topic of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

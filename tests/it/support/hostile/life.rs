@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Once};
 use std::task::{Context, Poll};
 
 use axum::serve::Listener;
@@ -28,6 +28,8 @@ pub(super) struct Life {
 
 impl Port {
     pub(super) fn take(ip: IpAddr) -> Self {
+        static ROOM: Once = Once::new();
+        ROOM.call_once(room_for_many);
         let held = bound(SocketAddr::new(ip, 0));
         Self {
             address: held.local_addr().unwrap(),
@@ -76,6 +78,18 @@ impl Life {
     pub(super) fn forget(self) {
         let _ = self.end.send(());
     }
+}
+
+/// A hundred and more of these servers at once, each with its connections, need more descriptors than many systems grant
+/// unasked.
+fn room_for_many() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    setrlimit(Resource::Nofile, all).unwrap();
 }
 
 fn bound(address: SocketAddr) -> TcpSocket {

@@ -23,7 +23,7 @@ use life::{Life, Port};
 use streams::Lines;
 
 /// Nothing in a test waits longer than this; what does is a hang, and fails.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The server and what it saw.
 pub struct Far {

@@ -1,0 +1,206 @@
+//! What is written down, who may read it, and what does not happen while nothing can be written.
+
+use std::time::Duration;
+
+use switchboard::actor::Standing;
+use switchboard::chat::AttachmentKind;
+use switchboard::policy::HostPolicy;
+use switchboard::store::Verdict;
+use switchboard::thread::ThreadId;
+
+use crate::support::chat::steady;
+use crate::support::world::World;
+
+const THREAD: ThreadId = ThreadId::Local;
+
+async fn with_demo() -> World {
+    let world = World::open();
+    world
+        .ann()
+        .says("/mcp add demo -- switchboard demo-server")
+        .await;
+    world.ann().presses("Apply").await;
+    world
+}
+
+/// Ids of changes and times of calls differ from run to run.
+fn without_ids(screen: &str) -> String {
+    let mut text = String::new();
+    let mut rest = screen;
+    while let Some((before, after)) = rest.split_once("(change ") {
+        let (_, after) = after.split_once(')').unwrap();
+        text = text + before + "(change ID)";
+        rest = after;
+    }
+    in_order(&(text + rest))
+}
+
+/// The end of a process and the change that ends it are written down by two rooms, in either order.
+fn in_order(screen: &str) -> String {
+    let mut lines: Vec<String> = screen.lines().map(str::to_owned).collect();
+    let place = |of: &str| lines.iter().position(|line| line.contains(of));
+    if let (Some(change), Some(end)) = (place("(change ID)"), place(": stopped: "))
+        && change.abs_diff(end) == 1
+        && end < change
+    {
+        let number = |line: &str| {
+            line.rsplit_once("no. ")
+                .map(|(_, number)| number.to_owned())
+        };
+        let (first, second) = (number(&lines[end]), number(&lines[change]));
+        let with = |line: &str, number: Option<String>| {
+            let (text, _) = line.rsplit_once("no. ").unwrap();
+            format!("{text}no. {}", number.unwrap())
+        };
+        let (end_line, change_line) = (with(&lines[end], second), with(&lines[change], first));
+        lines[end] = change_line;
+        lines[change] = end_line;
+    }
+    lines.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_is_told_in_words_as_files_and_verified() {
+    let world = with_demo().await;
+    let ann = world.ann();
+    ann.says("/mcp call demo echo text=hello").await;
+    ann.says("/mcp call demo echo text=ghp_0123456789abcdefghijklmnopqrstuvwxyz12")
+        .await;
+    ann.says("/mcp call demo fail").await;
+    ann.says("/mcp disable demo").await;
+    // The end of the server's process is written down when it has ended.
+    let ended = async {
+        while !ann.says("/mcp audit demo").await.contains("stopped") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(crate::support::world::PATIENCE, ended)
+        .await
+        .unwrap();
+    insta::assert_snapshot!("audit", without_ids(&steady(&ann.says("/mcp audit").await)));
+    insta::assert_snapshot!(
+        "audit_of_two",
+        without_ids(&steady(&ann.says("/mcp audit 2").await))
+    );
+    insta::assert_snapshot!(
+        "audit_of_nobody",
+        steady(&ann.says("/mcp audit nobody").await)
+    );
+    insta::assert_snapshot!("audit_whole", steady(&ann.says("/mcp audit verify").await));
+    ann.says("/mcp audit file").await;
+    let shown = world.chat.newest(THREAD);
+    let [file] = &shown.view.attachments[..] else {
+        panic!("{:?}", shown.view);
+    };
+    assert_eq!(
+        (file.kind, file.name.as_str()),
+        (AttachmentKind::File, "audit.jsonl")
+    );
+    let text = String::from_utf8(file.bytes.to_vec()).unwrap();
+    assert!(
+        text.contains("\"arguments_sha256\"") && !text.contains("ghp_"),
+        "{text}"
+    );
+
+    let path = world.data().join("state/local/audit.jsonl");
+    let text = std::fs::read_to_string(&path).unwrap();
+    crate::support::world::write(&path, &text.replace("hello", "help!"));
+    insta::assert_snapshot!("audit_broken", steady(&ann.says("/mcp audit verify").await));
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_who_configures_reads_it() {
+    let world = World::open();
+    let group = ThreadId::telegram(-5, None);
+    let bob = world.person("Bob", group, false);
+    world.chat.set_standing(&bob.id(), Standing::Member);
+    for line in ["/mcp audit", "/mcp audit file", "/mcp audit verify"] {
+        let refused = bob.says(line).await;
+        assert!(refused.contains("Only the creator"), "{line}: {refused}");
+    }
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d36_what_cannot_be_written_down_is_not_called_and_not_switched_on() {
+    let world = with_demo().await;
+    let path = world.data().join("state/local/audit.jsonl");
+    let away = world.data().join("away.jsonl");
+    let world = {
+        let path = path.clone();
+        let away = away.clone();
+        world
+            .restarted_with(move |_| {
+                // Nobody can write into a folder: as a disk that refuses everything.
+                std::fs::rename(&path, &away).unwrap();
+                std::fs::create_dir(&path).unwrap();
+            })
+            .await
+    };
+    let ann = world.ann();
+    insta::assert_snapshot!(
+        "audit_closed",
+        steady(&ann.says("/mcp call demo echo text=hi").await)
+    );
+    ann.says("/mcp add other -- switchboard demo-server").await;
+    let refused = ann.presses("Apply").await;
+    assert!(refused.contains("cannot write down"), "{refused}");
+    assert!(!world.config(THREAD).unwrap().contains("other"));
+    // Looking, switching off and removing go on.
+    assert!(ann.says("/mcp list").await.contains("demo"));
+    ann.says("/mcp disable demo").await;
+    let config = world.config(THREAD).unwrap();
+    assert!(config.contains("\"disabled\": true"), "{config}");
+    ann.says("/mcp enable demo").await;
+    let refused = ann.presses("Apply").await;
+    assert!(refused.contains("cannot write down"), "{refused}");
+    ann.says("/mcp remove demo").await;
+    ann.presses("Apply").await;
+    assert!(!world.config(THREAD).unwrap().contains("demo"));
+
+    // A write works again: everything does, and what happened meanwhile is there.
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::rename(&away, &path).unwrap();
+    ann.says("/mcp add demo -- switchboard demo-server").await;
+    let applied = ann.presses("Apply").await;
+    assert!(applied.contains("6 tools"), "{applied}");
+    assert!(ann.says("/mcp call demo echo text=hi").await.contains("hi"));
+    let told = ann.says("/mcp audit 40").await;
+    for part in [
+        "could not be written",
+        "disable demo",
+        "remove demo",
+        "add demo",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let verdict = world.house.store.verify_audit(THREAD).unwrap();
+    assert!(matches!(verdict, Verdict::Whole { .. }), "{verdict:?}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_calls_too_often_is_told_when_to_try_again() {
+    let world = World::open();
+    let mut policy = HostPolicy::clone(&world.house.rules.now());
+    policy.quotas.calls_a_minute.person = 2;
+    world.house.rules.set(policy);
+    let ann = world.ann();
+    ann.says("/mcp add demo -- switchboard demo-server").await;
+    ann.presses("Apply").await;
+    for _ in 0..2 {
+        assert!(
+            ann.says("/mcp call demo echo text=yes")
+                .await
+                .contains("yes")
+        );
+    }
+    let busy = ann.says("/mcp call demo echo text=no").await;
+    assert!(
+        busy.contains("as many calls as you may within a minute. Try again in"),
+        "{busy}"
+    );
+    assert!(ann.says("/mcp audit 1").await.contains("too many calls"));
+    world.close().await;
+}

@@ -1,0 +1,6 @@
+//! Hostile servers under each tier that this machine's self-test proves.
+
+mod held;
+mod limits;
+mod scene;
+mod start;
