@@ -18,11 +18,12 @@ fn on_small_disk(size: &str, script: &str) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     assert!(output.status.success(), "{text}");
-    text
+    // Its own name looks like that of a temporary file.
+    text.replace(&*folder.path().to_string_lossy(), "DATA")
 }
 
 #[test]
-fn a_full_disk_changes_nothing_and_is_told() {
+fn d36_a_full_disk_changes_and_calls_nothing_and_is_told() {
     let script = r#"
         "$BOT" do --data "$DATA/data" --thread local --yes -- /mcp add demo -- switchboard demo-server || exit 1
         before=$(cat "$DATA/data/users/local/mcp.json")
@@ -31,13 +32,20 @@ fn a_full_disk_changes_nothing_and_is_told() {
         "$BOT" do --data "$DATA/data" --thread local --yes -- /mcp add-json '{"more": {"command": "true", "disabled": true}}' && exit 2
         [ "$before" = "$(cat "$DATA/data/users/local/mcp.json")" ] || exit 3
         ls -A "$DATA/data/users/local"
-        "$BOT" do --data "$DATA/data" --thread local -- /mcp call demo echo text=still-here || exit 4
+        # What cannot be written down is not called, and the servers can still be looked at.
+        "$BOT" do --data "$DATA/data" --thread local -- /mcp call demo echo text=not-called && exit 4
+        "$BOT" do --data "$DATA/data" --thread local -- /mcp list || exit 6
         rm "$DATA/filler"
+        "$BOT" do --data "$DATA/data" --thread local -- /mcp call demo echo text=called-again || exit 7
+        "$BOT" audit verify --data "$DATA/data" || exit 8
         "$BOT" do --data "$DATA/data" --thread local --yes -- /mcp add-json '{"more": {"command": "true", "disabled": true}}' || exit 5
     "#;
     let text = on_small_disk("1m", script);
     assert!(
-        text.contains("still-here") && text.contains("storage failed"),
+        text.contains("called-again")
+            && text.contains("cannot write down")
+            && text.contains("local: whole")
+            && !text.contains("not-called"),
         "{text}"
     );
     assert!(!text.contains(".tmp"), "a temporary file is left: {text}");

@@ -26,4 +26,5 @@ mod servers;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod talk;
+mod ways_out;
 mod whole;

@@ -176,6 +176,7 @@ async fn a_bot_that_is_killed_in_a_login_and_in_a_renewal_goes_on() {
         ("SWITCHBOARD_ALLOW_CIDRS", "127.0.0.1/32".to_owned()),
         ("SWITCHBOARD_PUBLIC_URL", format!("http://{listen}")),
         ("SWITCHBOARD_LISTEN", listen),
+        ("SWITCHBOARD_OPERATORS", talk.ann.id.to_string()),
     ];
     let mut bot = Program::start(settings, folder.path());
 

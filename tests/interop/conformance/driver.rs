@@ -29,7 +29,7 @@ use switchboard::config::{
 };
 use switchboard::net::{Net, NetOptions, Redirects};
 use switchboard::oauth::{Begin, GivenClient};
-use switchboard::policy::AddressRules;
+use switchboard::policy::{AddressRules, HostPolicy};
 use switchboard::registry::{
     AuthWanted, CallError, CallRequest, ProbeAsk, Probed, ServerState, ServerView,
 };
@@ -161,6 +161,8 @@ struct Client {
 impl Client {
     fn open(scenario: Scenario, folder: &Path) -> Result<Self> {
         let mut options = HouseOptions::new(folder.join("data"), std::env::current_exe()?);
+        // The suite calls whatever tool comes first.
+        options.policy.defaults = HostPolicy::open();
         // `localhost` is both of them.
         options.net = NetOptions {
             rules: AddressRules {
@@ -288,6 +290,7 @@ impl Client {
                 tool: tool.to_owned(),
                 arguments,
                 progress: None,
+                waited: Duration::ZERO,
             };
             let challenge = match self.house.registry.call(request).await {
                 Ok(outcome) => {
