@@ -1,6 +1,6 @@
 //! (b) What a call costs beyond a bare rmcp client that calls the same server.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use rmcp::model::{CallToolRequestParams, CallToolResponse};
@@ -35,7 +35,7 @@ async fn measure(plan: &Plan, world: &World) -> Result<Vec<Row>> {
     world
         .load(thread, &[("fast".to_owned(), command.clone())])
         .await?;
-    let bare = Bare::start(&command).await?;
+    let bare = Bare::start_apart(&command).await?;
     let callers = [
         Caller::bare(bare.service.peer(), &TOOL),
         Caller::bot(&world.registry, thread, &TOOL),
@@ -164,6 +164,7 @@ impl Caller {
                     tool: self.called.tool.to_owned(),
                     arguments,
                     progress: None,
+                    waited: Duration::ZERO,
                 };
                 let outcome = registry.call(request).await?;
                 ensure!(

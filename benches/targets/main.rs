@@ -23,11 +23,13 @@ mod calls;
 mod cold;
 mod everything;
 mod floor;
+mod load;
 mod memory;
 mod process;
 mod raw;
 mod reload;
 mod sample;
+mod sandbox;
 mod server;
 mod startup;
 mod table;
@@ -45,7 +47,7 @@ use anyhow::{Context, Result, bail};
 use server::FastServer;
 use table::Row;
 
-const SECTIONS: [(&str, &str); 9] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("floor", "the server and the system alone"),
     ("reload", "(a) rename of mcp.json until the tools are there"),
     ("burst", "(a) many writes at once"),
@@ -57,7 +59,15 @@ const SECTIONS: [(&str, &str); 9] = [
     ("calls", "(b) calls, against a bare rmcp client"),
     ("startup", "(c) start and memory by folders on disk"),
     ("memory", "(d) memory by running servers"),
+    (
+        "sandbox",
+        "(g) start of a server under each tier, against none",
+    ),
     ("web", "(e) servers over HTTP, against a bare rmcp client"),
+    (
+        "load",
+        "(f) fifty threads through the gate while ten servers hang",
+    ),
 ];
 
 /// No section takes this long on a slow machine; one that does hangs.
@@ -152,6 +162,8 @@ async fn section(name: &'static str, plan: Arc<Plan>) -> Result<Vec<Row>> {
         "cold" => cold::run(&plan).await,
         "calls" => calls::run(&plan).await,
         "startup" => tokio::task::block_in_place(|| startup::run(&plan)),
+        "sandbox" => sandbox::run(&plan).await,
+        "load" => load::run(&plan).await,
         "web" => web::run(&plan).await,
         "memory" => tokio::task::block_in_place(|| memory::run(&plan)),
         other => bail!("there is no section {other}"),

@@ -61,6 +61,7 @@ async fn hold(world: &World, server: &Path, count: usize) -> Result<f64> {
             tool: "tool_0".to_owned(),
             arguments: Map::from_iter([("text".to_owned(), "hello".into())]),
             progress: None,
+            waited: Duration::ZERO,
         };
         world.registry.call(request).await?;
     }

@@ -16,7 +16,7 @@ use switchboard::config::{
 };
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::AddressRules;
-use switchboard::registry::{Keys, NoToken, Registry, RegistryOptions, ServerState};
+use switchboard::registry::{Keys, NoToken, Outside, Registry, RegistryOptions, ServerState};
 use switchboard::secret::Secret;
 use switchboard::thread::ThreadId;
 use url::Url;
@@ -161,8 +161,10 @@ impl Bot {
             ..NetOptions::default()
         });
         let options = RegistryOptions::new(binary.to_owned(), folder.to_owned());
-        let (registry, mut notices) =
-            Registry::start(options, Arc::new(NoCache), net, Arc::new(Agreed));
+        let (registry, mut notices) = Registry::start(
+            options,
+            Outside::bare(Arc::new(NoCache), net, Arc::new(Agreed)),
+        );
         tokio::spawn(async move { while notices.recv().await.is_some() {} });
         Ok(Self { registry })
     }
@@ -210,6 +212,10 @@ impl Keys for Agreed {
     }
 
     async fn secret(&self, _: ThreadId, _: &SecretName, _: &Url) -> Option<Secret> {
+        None
+    }
+
+    async fn local_secret(&self, _: ThreadId, _: &SecretName) -> Option<Secret> {
         None
     }
 

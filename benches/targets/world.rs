@@ -10,8 +10,12 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use switchboard::config::ServerName;
 use switchboard::net::{Net, NetOptions};
-use switchboard::registry::{NoKeys, Registry, RegistryOptions, ServerState, Snapshot, ToolCache};
+use switchboard::policy::{HostPolicy, Rules};
+use switchboard::registry::{
+    NoKeys, Outside, Registry, RegistryOptions, ServerState, Snapshot, ToolCache,
+};
 use switchboard::reload::{Reload, ReloadNotice, ReloadOptions};
+use switchboard::sandbox::Sandbox;
 use switchboard::store::Store;
 use switchboard::thread::ThreadId;
 
@@ -38,6 +42,11 @@ pub(crate) struct World {
 impl World {
     /// Starts it with the bot's own defaults; the launcher is the bot's real binary.
     pub(crate) fn start(binary: &Path) -> Result<Self> {
+        Self::start_in(binary, Sandbox::off(), HostPolicy::open())
+    }
+
+    /// The same, with local servers confined so.
+    pub(crate) fn start_in(binary: &Path, sandbox: Sandbox, policy: HostPolicy) -> Result<Self> {
         let folder = crate::server::temporary_folder()?;
         for name in ["data", "homes", "staged"] {
             std::fs::create_dir(folder.path().join(name))?;
@@ -46,9 +55,15 @@ impl World {
         let options = RegistryOptions::new(binary.to_owned(), folder.path().join("homes"));
         let (registry, mut notices) = Registry::start(
             options,
-            Arc::new(NoCache),
-            Net::new(NetOptions::default()),
-            Arc::new(NoKeys),
+            Outside {
+                sandbox,
+                policy: Rules::new(policy),
+                ..Outside::bare(
+                    Arc::new(NoCache),
+                    Net::new(NetOptions::default()),
+                    Arc::new(NoKeys),
+                )
+            },
         );
         let (reload, mut changes) =
             Reload::start(store.clone(), registry.clone(), ReloadOptions::default())?;
@@ -118,6 +133,11 @@ impl World {
                 ))
             }
         }
+    }
+
+    /// Where what happens is written down.
+    pub(crate) fn ledger(&self) -> switchboard::store::Ledger {
+        self.store.ledger(Arc::new(|| 0))
     }
 
     /// How many changed configurations the reload has announced.
