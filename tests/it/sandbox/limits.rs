@@ -6,7 +6,8 @@ use serde_json::json;
 use switchboard::policy::Tier;
 use switchboard::sandbox::Sandbox;
 
-use crate::support::world::{PATIENCE, PROGRAM, misbehave};
+use super::scene::program;
+use crate::support::world::{PATIENCE, misbehave};
 
 use super::scene::{A, B, MIB, Scene, gone, tagged, tiers};
 
@@ -152,7 +153,7 @@ async fn nothing_outlives_a_bot_that_is_killed_in_any_tier() {
         #[expect(clippy::disallowed_methods, reason = "the bot under test")]
         let mut bot = std::process::Command::new(&bin)
             .arg("host")
-            .arg(PROGRAM)
+            .arg(program())
             .arg(scene.at("data/homes"))
             .arg(tier.word())
             .args([
