@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::config::Masker;
+use crate::policy::canonical;
 
 /// Bytes of masked arguments that are kept.
 const KEPT_BYTES: usize = 1024;
@@ -24,48 +25,15 @@ pub(super) fn shown(masker: &Masker, arguments: &Map<String, Value>) -> Value {
     Value::String(format!("{}…", &text[..end]))
 }
 
-/// SHA-256 of the arguments as canonical JSON (members sorted, no spaces), hex, and its length.
+/// SHA-256 of the arguments as canonical JSON (RFC 8785, as of a tool's pin), hex, and its length.
 pub(super) fn sum(arguments: &Map<String, Value>) -> (String, u64) {
-    let mut text = String::new();
-    object(arguments, &mut text);
+    let text = canonical(&Value::Object(arguments.clone()));
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(text.as_bytes()) {
         // Writing to a `String` does not fail.
         let _ = write!(hex, "{byte:02x}");
     }
     (hex, text.len() as u64)
-}
-
-fn canonical(value: &Value, text: &mut String) {
-    match value {
-        Value::Array(items) => {
-            text.push('[');
-            for (place, item) in items.iter().enumerate() {
-                if place > 0 {
-                    text.push(',');
-                }
-                canonical(item, text);
-            }
-            text.push(']');
-        }
-        Value::Object(members) => object(members, text),
-        other => text.push_str(&other.to_string()),
-    }
-}
-
-fn object(members: &Map<String, Value>, text: &mut String) {
-    let mut sorted: Vec<_> = members.iter().collect();
-    sorted.sort_unstable_by_key(|(name, _)| *name);
-    text.push('{');
-    for (place, (name, value)) in sorted.into_iter().enumerate() {
-        if place > 0 {
-            text.push(',');
-        }
-        text.push_str(&Value::from(name.as_str()).to_string());
-        text.push(':');
-        canonical(value, text);
-    }
-    text.push('}');
 }
 
 #[cfg(test)]
