@@ -341,11 +341,11 @@ fn shown(text: &str) -> String {
     super::secrets::mask_around(short.trim(), 0).0
 }
 
-/// A safe name for any text.
+/// A safe name for any text; one that begins with a dash would be an option in every line that it is typed in.
 fn safe(text: &str) -> String {
     match ServerName::new(text) {
-        Ok(name) => name.to_string(),
-        Err(_) => ServerName::made_safe(text).to_string(),
+        Ok(name) if !text.starts_with('-') => name.to_string(),
+        Ok(_) | Err(_) => ServerName::made_safe(text).to_string(),
     }
 }
 

@@ -61,10 +61,10 @@ pub fn masked_url(url: &str) -> String {
 
 /// A raw entry or document with its secrets masked, for showing.
 pub(super) fn masked_json(name: Option<&str>, value: &Value) -> Value {
-    let name = if is_headers(name) && !value.is_object() {
-        Some(HEADER)
-    } else {
+    let name = if value.is_object() {
         name
+    } else {
+        name_of_plain(name)
     };
     match value {
         Value::String(text) => Value::String(masked(text, &secret_parts(name, text))),
@@ -134,6 +134,22 @@ pub(super) fn name_below<'a>(
         Some(outer) if is_secret_name(outer) && !outer.eq_ignore_ascii_case("auth") => outer,
         _ => key,
     }
+}
+
+/// What names a value that is no object.
+fn name_of_plain(name: Option<&str>) -> Option<&str> {
+    if is_headers(name) { Some(HEADER) } else { name }
+}
+
+/// Of the text that is `key` in the object `name`, among those beside it.
+pub(super) fn secret_parts_below(
+    name: &str,
+    key: &str,
+    beside: &Map<String, Value>,
+    text: &str,
+) -> Vec<Range<usize>> {
+    let name = name_below(Some(name), key, beside);
+    secret_parts(name_of_plain(Some(name)), text)
 }
 
 pub(super) fn secret_parts(name: Option<&str>, text: &str) -> Vec<Range<usize>> {

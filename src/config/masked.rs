@@ -39,6 +39,11 @@ impl Document {
     }
 }
 
+/// Whether anything in a field of this name would be masked where it is shown.
+pub fn has_secret(name: &str, value: &Value) -> bool {
+    masked_json(Some(name), value) != *value
+}
+
 /// Puts the stored values back where an entry, or a field beside the servers, has masks. Returns the paths of masks that nothing is stored for.
 pub fn restore_masked(entry: &mut Value, stored: Option<&Value>) -> Vec<String> {
     let mut unknown = Vec::new();

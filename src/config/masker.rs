@@ -1,28 +1,46 @@
 //! Secrets that are known, taken out of free text.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use serde_json::Value;
 
+use self::finder::{Finder, SHORTEST};
 use super::RemoteServer;
 use super::mask::{
     HEADER, is_headers, is_secret_name, masked_json, name_below, secret_parts, secret_parts_of_arg,
 };
 use super::secrets::{self, merged, spans, spans_in_prose, without};
 
-/// Known secrets shorter than this are not searched for in free text: they would mask half of it.
-const SHORTEST: usize = 6;
+mod finder;
+
+/// What the ways to write secrets down may take, each with something for itself: a vault of large ones has many.
+const FORM_BYTES: usize = 2 * 1024 * 1024;
+const FORM_ITSELF: usize = 64;
+
+/// At least so much of the end of a text that is cut is not shown.
+const LEAST_REACH: usize = 1024;
 
 /// Takes the secrets of a configuration out of free text (logs, errors, tool output shown to others).
 #[derive(Clone, Default)]
 pub struct Masker {
     /// As they were given: each form is made of these, and none of another form.
     given: Vec<String>,
-    // Longest first, so that a secret within a longer one does not leave the rest of the longer one readable.
-    secrets: Vec<String>,
+    /// Finds them and the forms they are written in. Known secrets shorter than [`SHORTEST`] are not searched for in free
+    /// text: they would mask half of it.
+    finder: Arc<Finder>,
 }
 
 impl Masker {
+    /// A masker that knows what any of these knows.
+    pub fn of_all<'a>(maskers: impl IntoIterator<Item = &'a Self>) -> Self {
+        let given = maskers.into_iter().flat_map(|masker| masker.given.clone());
+        let mut given: Vec<String> = given.collect();
+        given.sort_unstable();
+        given.dedup();
+        Self::knowing(given)
+    }
+
     /// A masker that knows the secret values of these raw entries (env, headers, args that look secret).
     pub fn of<'a>(entries: impl IntoIterator<Item = &'a Value>) -> Self {
         let mut secrets = Vec::new();
@@ -60,13 +78,13 @@ impl Masker {
 
     /// Whether there is no secret to look for.
     pub fn knows_none(&self) -> bool {
-        self.secrets.is_empty()
+        self.finder.longest() == 0
     }
 
     /// Whether a known secret stands in the text, in capitals or not: hosts and media types are written small.
     pub fn is_in(&self, text: &str) -> bool {
         let text = text.to_ascii_lowercase();
-        let mut secrets = self.secrets.iter();
+        let mut secrets = self.finder.patterns().filter(|s| s.len() <= text.len());
         secrets.any(|secret| text.contains(&secret.to_ascii_lowercase()))
     }
 
@@ -88,20 +106,29 @@ impl Masker {
         }
     }
 
-    /// Like [`Masker::mask`] for the beginning of a longer text, which may be cut within a secret: that piece is masked too.
-    pub fn mask_beginning(&self, text: &str) -> String {
-        let mut found = spans(text);
-        found.extend(self.known(text));
-        let begun = self.secrets.iter().filter_map(|secret| {
-            // A shorter piece tells nothing, and ends many a word.
-            let mut lengths = (SHORTEST / 2..secret.len().min(text.len() + 1)).rev();
-            lengths.find(|len| text.as_bytes().ends_with(&secret.as_bytes()[..*len]))
-        });
-        if let Some(length) = begun.max() {
-            let start = secrets::char_start(text, text.len() - length);
-            found.push(start..text.len());
+    /// Bytes before the end of a text that is cut in which a known secret may have begun: as many as the longest way to
+    /// write one has, rounded up, for it tells of the secrets of others.
+    pub fn reach(&self) -> usize {
+        match self.finder.longest() {
+            0 => 0,
+            // A character that is cut may be written as a longer one.
+            longest => (longest + 4).next_power_of_two().max(LEAST_REACH),
         }
-        without(text, &merged(found))
+    }
+
+    /// Like [`Masker::mask`] for the beginning of a longer text, which may be cut within a secret: the last
+    /// [`Masker::reach`] bytes are left out whatever they are. To hide them only where a secret begins there would tell
+    /// whoever wrote the text whether a guess of that beginning is right.
+    pub fn mask_beginning(&self, text: &str) -> String {
+        let mut end = secrets::char_start(text, text.len().saturating_sub(self.reach()));
+        let mut found = spans_in_prose(text);
+        found.extend(self.known(text));
+        let mut found = merged(found);
+        found.retain(|span| span.start < end);
+        if let Some(last) = found.last() {
+            end = end.max(last.end);
+        }
+        without(&text[..end], &found)
     }
 
     /// The text with known secrets, and pieces that look like one, masked.
@@ -132,38 +159,46 @@ impl Masker {
     }
 
     fn known(&self, text: &str) -> Vec<Range<usize>> {
-        let hits = self
-            .secrets
-            .iter()
-            .flat_map(|secret| text.match_indices(secret.as_str()));
-        hits.map(|(at, hit)| at..at + hit.len()).collect()
+        self.finder.find(text)
     }
 
-    fn knowing(given: Vec<String>) -> Self {
-        let mut all = Vec::new();
+    fn knowing(mut given: Vec<String>) -> Self {
+        given.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+        given.dedup();
+        let mut all = given.clone();
         for secret in &given {
             // A log has a key of many lines one line at a time.
-            all.extend(
-                secret
-                    .lines()
-                    .skip(1)
-                    .chain(secret.lines().take(1))
-                    .map(|l| l.trim().to_owned()),
-            );
-            for text in [secret.as_str(), secret.trim()] {
-                all.extend(percent_encoded(text));
-                all.extend(base64_forms(text));
-            }
-            let json = Value::from(secret.as_str()).to_string();
-            all.push(json[1..json.len() - 1].to_owned());
-            all.push(secret.clone());
+            all.extend(secret.lines().map(|line| line.trim().to_owned()));
         }
-        all.retain(|secret| secret.len() >= SHORTEST);
-        all.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        all.dedup();
+        // The large ones come last and may stay without a form: nobody else's has less for it.
+        let mut left = FORM_BYTES;
+        let mut take = |form: String| {
+            let size = form.len() + FORM_ITSELF;
+            left = left.saturating_sub(size);
+            if left > 0 {
+                all.push(form);
+            }
+            left > 0
+        };
+        let long_enough = |secret: &&String| secret.trim().len() >= SHORTEST / 2;
+        let _ = given.iter().filter(long_enough).all(|secret| {
+            let json = Value::from(secret.as_str()).to_string();
+            let json = &json[1..json.len() - 1];
+            json == secret || take(json.to_owned())
+        }) && given.iter().filter(long_enough).all(|secret| {
+            let trimmed = Some(secret.trim()).filter(|trimmed| trimmed != secret);
+            let mut texts = [Some(secret.as_str()), trimmed].into_iter().flatten();
+            texts.all(|text| {
+                let mut forms = base64_forms(text);
+                forms.extend(percent_encoded(text));
+                forms.sort_unstable();
+                forms.dedup();
+                forms.into_iter().all(|form| form == text || take(form))
+            })
+        });
         Self {
             given,
-            secrets: all,
+            finder: Arc::new(Finder::new(all)),
         }
     }
 }
@@ -298,6 +333,124 @@ mod tests {
         );
         // A value without its scheme, and one that was sent within an address.
         assert_eq!(masker.mask_known("got its%20true%20value"), "got ••••");
+    }
+
+    #[test]
+    fn many_secrets_are_found_like_few() {
+        let secrets: Vec<String> = (0..40).map(|nth| format!("hush-{nth:02}-hush")).collect();
+        let each = |secret: &String| Masker::default().and([secret.clone()]);
+        let alone: Vec<Masker> = secrets.iter().map(each).collect();
+        let all = Masker::of_all(&alone);
+        for text in [
+            "x hush-00-hush y hush-39-hush z".to_owned(),
+            "hush-01-hush-02-hush".to_owned(),
+            "aHVzaC0wMy1odXNo".to_owned(),
+            "nothing of it: hush-4".to_owned(),
+        ] {
+            let mut expected: Vec<_> = alone.iter().flat_map(|one| one.known(&text)).collect();
+            expected = merged(expected);
+            assert_eq!(all.mask_known(&text), without(&text, &expected), "{text}");
+        }
+    }
+
+    fn looked_for(masker: &Masker) -> usize {
+        masker.finder.patterns().map(String::len).sum()
+    }
+
+    #[test]
+    fn large_secrets_take_bounded_memory_and_small_ones_keep_their_forms() {
+        let large = |nth: u8| {
+            char::from(b'!' + nth % 15)
+                .to_string()
+                .repeat(15_900 + usize::from(nth))
+        };
+        for count in [6, 255] {
+            let secrets: Vec<String> = (0..count).map(large).collect();
+            let given: usize = secrets.iter().map(String::len).sum();
+            let masker =
+                Masker::default().and(secrets.iter().cloned().chain(["small one".to_owned()]));
+            let bytes = looked_for(&masker);
+            assert!(
+                bytes <= given + FORM_BYTES + 100,
+                "{count}: {bytes} of {given}"
+            );
+            assert_eq!(masker.mask_known("a small%20one"), "a ••••");
+            let last = secrets.last().unwrap();
+            assert_eq!(
+                masker.mask_known(&format!("see {last} now")),
+                "see •••• now"
+            );
+        }
+        // Nothing but short lines: many patterns, and no more bytes than the secrets have.
+        let lines = |nth: usize| {
+            (0..2000)
+                .map(|line| format!("{nth:03}{line:04}\n"))
+                .collect::<String>()
+        };
+        let masker = Masker::default().and((0..256).map(lines));
+        assert!(looked_for(&masker) <= 2 * 256 * 16_000 + FORM_BYTES);
+        assert_eq!(masker.mask_known("see 2551999."), "see ••••.");
+    }
+
+    #[test]
+    fn every_secret_of_many_servers_keeps_its_forms() {
+        let secret = |nth: usize| format!("{nth:04}{}", "?b=/".repeat(9));
+        let masker = Masker::default().and((0..256).map(secret));
+        for nth in 0..256 {
+            for form in percent_encoded(&secret(nth)) {
+                assert_eq!(masker.mask_known(&form), "••••", "{form}");
+            }
+        }
+        assert!(looked_for(&masker) < FORM_BYTES / 2);
+    }
+
+    #[test]
+    fn a_key_of_many_lines_is_found_in_every_form() {
+        use base64::Engine as _;
+        let line = |nth: usize| format!("{nth:02}{}\n", "aB+/".repeat(15));
+        let body: String = (0..52).map(line).collect();
+        let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n");
+        assert!(key.len() > 3300);
+        let masker = Masker::default().and([key.clone()]);
+        let json = Value::from(key.as_str()).to_string();
+        for text in [
+            key.clone(),
+            json[1..json.len() - 1].to_owned(),
+            base64::engine::general_purpose::STANDARD.encode(&key),
+            percent_encoded(&key)[1].clone(),
+            line(17).trim().to_owned(),
+        ] {
+            assert_eq!(
+                masker.mask_known(&format!("see {text} now")),
+                "see •••• now"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_a_cut_text_tells_nothing_of_a_part_of_a_secret() {
+        let secret = "hunter22-and-more";
+        let masker = Masker::default().and([secret.to_owned()]);
+        let lead = "see this ".repeat(300);
+        let expected = masker.mask_beginning(&format!("{lead}{}", "#".repeat(secret.len())));
+        assert!(expected.starts_with("see this see"));
+        for length in 0..secret.len() {
+            let part = &secret[..length];
+            let other = format!("{}{}", part, "#".repeat(secret.len() - length));
+            let filled = format!("{}{}", "#".repeat(secret.len() - length), part);
+            for guess in [other, filled] {
+                assert_eq!(
+                    masker.mask_beginning(&format!("{lead}{guess}")),
+                    expected,
+                    "{guess}"
+                );
+            }
+        }
+        // A whole one over the place where it ends is masked, and shows nothing behind it.
+        let at = lead.len() - masker.reach() - 5;
+        let text = format!("{}{secret}{lead}", &lead[..at]);
+        let text = &text[..at + 5 + masker.reach()];
+        assert_eq!(masker.mask_beginning(text), format!("{}••••", &lead[..at]));
     }
 
     #[test]

@@ -50,7 +50,7 @@ impl ServerName {
                 break;
             }
         }
-        let safe = safe.trim_end_matches('-');
+        let safe = safe.trim_matches('-');
         Self(if safe.is_empty() {
             "server".to_owned()
         } else {

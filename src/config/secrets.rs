@@ -35,11 +35,42 @@ pub(super) fn is_reference(text: &str) -> bool {
 
 /// The pieces of a text that look secret, in order, none touching another.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
+    let mut found = look(text);
+    // What is left may look secret without its neighbours: it is judged as it will be shown.
+    for _ in 0..LOOKS {
+        if found.is_empty() {
+            break;
+        }
+        let more = look(&hidden(text, &found));
+        let all = merged([found.as_slice(), &more].concat());
+        if all == found {
+            break;
+        }
+        found = all;
+    }
+    around_placeholders(text, found)
+}
+
+/// How often what is left is judged again; more than twice has not been seen.
+const LOOKS: usize = 8;
+
+fn look(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     named::find(text, &mut found);
     forms::find(text, &mut found);
     found.retain(|span| !span.is_empty() && !is_reference(&text[span.clone()]));
-    around_placeholders(text, merged(found))
+    merged(found)
+}
+
+/// The text with these pieces made as many bytes that mean nothing.
+fn hidden(text: &str, spans: &[Range<usize>]) -> String {
+    let mut left = String::with_capacity(text.len());
+    for span in spans {
+        left.push_str(&text[left.len()..span.start]);
+        left.extend(std::iter::repeat_n('\u{1}', span.len()));
+    }
+    left.push_str(&text[left.len()..]);
+    left
 }
 
 /// The same for what a program prints, where a secret also stands behind its name in a sentence (`password: hunter2`).

@@ -9,6 +9,9 @@ use super::{RemoteOffer, shown};
 
 const ADDRESSES: [&str; 3] = ["url", "httpUrl", "serverUrl"];
 
+/// Of the command line: quotes, what escapes them, and blanks that do not show.
+const NOT_IN_A_WORD: &str = "\"'\\“”„‟«»‘’‚‛‹›\u{200b}\u{2060}\u{feff}";
+
 /// Whether an entry is remote: it says so by its type, or has an address and no command.
 pub(super) fn is_remote(entry: &Map<String, Value>) -> bool {
     let has_address = ADDRESSES.iter().any(|key| entry.contains_key(*key));
@@ -172,11 +175,12 @@ fn without_secrets(address: &str) -> String {
     public
 }
 
-/// Blanks and controls encoded, so that an address stays one word of one line.
+/// Blanks, controls and what the reader of commands takes for a quote or a blank encoded, so that an address stays one
+/// word of one line.
 fn one_word(address: &str) -> String {
     let mut word = String::with_capacity(address.len());
     for c in address.chars() {
-        if c.is_whitespace() || c.is_control() {
+        if c.is_whitespace() || c.is_control() || NOT_IN_A_WORD.contains(c) {
             let mut bytes = [0; 4];
             for b in c.encode_utf8(&mut bytes).bytes() {
                 // Writing to a string cannot fail.

@@ -253,7 +253,8 @@ fn problems_of_all_entries_come_at_once_with_their_places() {
 
 #[test]
 fn names_are_made_safe_and_unique() {
-    let text = json!({"My Weather Server": {"command": "x"}, "My-Weather-Server": {"command": "y"}, "Wetter/Ä": {"url": "https://w.example"}, "": {"command": "z"}});
+    let text = json!({"My Weather Server": {"command": "x"}, "My-Weather-Server": {"command": "y"}, "Wetter/Ä": {"url": "https://w.example"}, "": {"command": "z"},
+        "--network": {"url": "https://n.example"}});
     assert_eq!(
         told(None, &text.to_string()),
         [
@@ -261,10 +262,12 @@ fn names_are_made_safe_and_unique() {
             r#"My-Weather-Server-2 {"type":"stdio","command":"y","args":[]}"#,
             r#"server {"type":"stdio","command":"z","args":[]}"#,
             "/mcp connect Wetter https://w.example",
+            "/mcp connect network https://n.example",
             "`My Weather Server` is named `My-Weather-Server` here.",
             "`My-Weather-Server` is named `My-Weather-Server-2` here.",
             "`Wetter/Ä` is named `Wetter` here.",
             "`` is named `server` here.",
+            "`--network` is named `network` here.",
         ]
     );
 }
@@ -381,6 +384,10 @@ fn remote_entries_are_offered_without_their_secrets() {
         (
             json!({"url": "https://h.example/x\n/mcp remove b"}),
             "/mcp connect a https://h.example/x%0A/mcp%20remove%20b",
+        ),
+        (
+            json!({"url": "https://h.example/it's\"a\\b”\u{200b}c"}),
+            "/mcp connect a https://h.example/it%27s%22a%5Cb%E2%80%9D%E2%80%8Bc",
         ),
     ] {
         let text = json!({"mcpServers": {"a": entry}}).to_string();

@@ -63,6 +63,21 @@ fn names_of_secrets() {
 }
 
 #[test]
+fn what_is_left_of_a_text_has_no_secret() {
+    for (text, expected) in [
+        ("ghp_01234567=456789abcdefghijABCDEFGHIJ012345", "••••=••••"),
+        (
+            "x//6789abcdefghijABc2Vjcm=V0CD/U2VjcmV0U2VjcmV0+U1VjcmV0QUJDRE",
+            "x//••••",
+        ),
+    ] {
+        let shown = masked_url(text);
+        assert_eq!(shown, expected);
+        assert_eq!(masked_url(&shown), shown);
+    }
+}
+
+#[test]
 fn values_of_secrets() {
     for value in [
         "ghp_16C7e42F292c6912E7710c838347Ae178B4a",
@@ -257,12 +272,22 @@ fn addresses_are_shown_with_secrets_masked() {
 #[test]
 fn a_text_that_is_cut_within_a_secret_does_not_show_its_beginning() {
     let masker = Masker::of_env(&[("A_TOKEN".to_owned(), "hunter22-and-more".to_owned())]);
-    assert_eq!(masker.mask_beginning("see hunter22-an"), "see ••••");
-    assert_eq!(
-        masker.mask_beginning("see hunter22-and-more, h"),
-        "see ••••, h"
-    );
-    assert_eq!(masker.mask_beginning("see you"), "see you");
+    let filler = "x ".repeat(masker.reach() / 2);
+    for (text, expected) in [
+        (format!("see you{filler}"), "see you".to_owned()),
+        (
+            format!("see hunter22-and-more, h{filler}"),
+            "see ••••, h".to_owned(),
+        ),
+        (
+            format!("see {filler}hunter22-an"),
+            format!("see {}", &filler[..11]),
+        ),
+        ("see hunter22-an".to_owned(), String::new()),
+    ] {
+        assert_eq!(masker.mask_beginning(&text), expected);
+    }
+    assert_eq!(Masker::default().mask_beginning("see you"), "see you");
 }
 
 #[test]
