@@ -62,6 +62,17 @@ impl PolicyFile {
     }
 }
 
+impl HostPolicy {
+    /// The names of the fields in which this differs from another one.
+    pub fn fields_that_differ(&self, other: &Self) -> Vec<String> {
+        let other = fields_of(other);
+        let own = fields_of(self).into_iter();
+        own.filter(|(name, value)| other.get(name) != Some(value))
+            .map(|(name, _)| name)
+            .collect()
+    }
+}
+
 fn fields_of(policy: &HostPolicy) -> Map<String, Value> {
     match serde_json::to_value(policy) {
         Ok(Value::Object(fields)) => fields,

@@ -165,20 +165,24 @@ pub enum Denied {
     Program {
         /// As it was written.
         program: String,
+        /// It is forbidden by name, and not only not among those that are allowed.
+        denied: bool,
     },
     /// A variable that is not to be set.
-    #[error(
-        "`{name}` may not be set in a server's `env`: it changes which programs or libraries run"
-    )]
+    #[error("`{name}` may not be set in a server's `env`{}", if *.denied { ", whoever runs this bot decided" } else { ": it changes which programs or libraries run" })]
     Variable {
         /// Its name.
         name: String,
+        /// It is forbidden by the operator's own word.
+        denied: bool,
     },
     /// The operator does not allow the host.
     #[error("whoever runs this bot does not allow servers at {host}")]
     Host {
         /// Which.
         host: String,
+        /// It is forbidden by name, and not only not among those that are allowed.
+        denied: bool,
     },
 }
 
@@ -189,11 +193,20 @@ impl Denied {
             Self::Shell { .. } => {
                 "Name the program itself (npx, uvx, node, python3 …), and put variables into env; whoever runs this bot can allow it in data/admin/policy.json, as `launchers.allow`."
             }
+            Self::Program { denied: true, .. } => {
+                "Use another program, or ask them: it is in `launchers.deny` of data/admin/policy.json."
+            }
             Self::Program { .. } => {
                 "Ask them to allow it in data/admin/policy.json, as `launchers.allow`."
             }
+            Self::Variable { denied: true, .. } => {
+                "Leave it out, or ask them: it is in `env.deny` of data/admin/policy.json."
+            }
             Self::Variable { .. } => {
                 "Leave it out; whoever runs this bot can allow it in data/admin/policy.json, as `env.allow`."
+            }
+            Self::Host { denied: true, .. } => {
+                "Ask them: it is in `remote_hosts.deny` of data/admin/policy.json."
             }
             Self::Host { .. } => {
                 "Ask them to allow it in data/admin/policy.json, as `remote_hosts.allow`."
@@ -205,8 +218,9 @@ impl Denied {
 impl HostPolicy {
     /// Whether a thread's local server may be this program.
     pub fn may_launch(&self, thread: ThreadId, launcher: Launcher<'_>) -> Result<(), Denied> {
-        let program = || Denied::Program {
+        let program = |denied| Denied::Program {
             program: launcher.command.to_owned(),
+            denied,
         };
         let (names, paths) = (launcher.names(), launcher.paths());
         let is_denied = |pattern: &String| {
@@ -218,7 +232,7 @@ impl HostPolicy {
             of.iter().any(|text| matches(pattern, text))
         };
         if self.launchers.deny.iter().any(is_denied) {
-            return Err(program());
+            return Err(program(true));
         }
         if self
             .launchers
@@ -238,7 +252,7 @@ impl HostPolicy {
         if self.launchers.allow.is_empty() {
             Ok(())
         } else {
-            Err(program())
+            Err(program(false))
         }
     }
 
@@ -246,12 +260,13 @@ impl HostPolicy {
     pub fn may_set<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<(), Denied> {
         for name in names {
             let among = |list: &[String]| list.iter().any(|pattern| matches(pattern, name));
-            let is_denied = among(&self.env.deny)
-                || (!among(&self.env.allow)
-                    && VARIABLES.iter().any(|pattern| matches(pattern, name)));
-            if is_denied {
+            let denied = among(&self.env.deny);
+            let is_risky =
+                !among(&self.env.allow) && VARIABLES.iter().any(|pattern| matches(pattern, name));
+            if denied || is_risky {
                 return Err(Denied::Variable {
                     name: name.to_owned(),
+                    denied,
                 });
             }
         }
@@ -267,6 +282,7 @@ impl HostPolicy {
         } else {
             Err(Denied::Host {
                 host: host.to_owned(),
+                denied: self.remote_hosts.denies(host),
             })
         }
     }
@@ -292,8 +308,12 @@ pub fn new_locals<'a>(
 
 impl Patterns {
     fn lets(&self, text: &str) -> bool {
-        let among = |list: &[String]| list.iter().any(|pattern| matches(pattern, text));
-        !among(&self.deny) && (self.allow.is_empty() || among(&self.allow))
+        let is_allowed = || self.allow.iter().any(|pattern| matches(pattern, text));
+        !self.denies(text) && (self.allow.is_empty() || is_allowed())
+    }
+
+    fn denies(&self, text: &str) -> bool {
+        self.deny.iter().any(|pattern| matches(pattern, text))
     }
 }
 
@@ -487,7 +507,8 @@ mod tests {
             assert_eq!(
                 denied,
                 Denied::Variable {
-                    name: name.to_owned()
+                    name: name.to_owned(),
+                    denied: false
                 }
             );
             assert!(denied.to_string().contains(name));

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Pin, matches};
 
+/// The longest time for which calls are allowed at once, in milliseconds.
+const LONGEST_MS: i64 = 60 * 60 * 1000;
+
 /// Patterns of a kind that a server may have.
 const PATTERNS: usize = 100;
 /// Tools of a server that are remembered; of one that ever lists others the old ones go first.
@@ -200,7 +203,9 @@ impl ToolDecisions {
                 let open = chosen
                     .filter(|chosen| chosen.pin == tool.pin)
                     .and_then(|chosen| chosen.until_ms);
-                if open.is_some_and(|until| now_ms < until) {
+                // Never longer than was meant, also where the clock was set back meanwhile.
+                let left = open.map(|until| until.saturating_sub(now_ms));
+                if left.is_some_and(|left| (1..=LONGEST_MS).contains(&left)) {
                     Verdict::Go
                 } else {
                     Verdict::Ask
