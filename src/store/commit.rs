@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use super::atomic::{self, Durability, Staged};
 use super::history::{self, HistoryEntry, Intent, Line, Log, Noted, Sum, Sums, Write, sum};
 use super::{CommitError, RawFiles, Store, StoreError, folder::Folder, repair};
-use crate::config::{Document, FileKind, Files, Revision, limits};
+use crate::config::{Document, FileKind, Files, Revision, SecretName, limits};
+use crate::secret::Secret;
 use crate::thread::ThreadId;
 
 pub(super) const BOTH: [FileKind; 2] = [FileKind::Local, FileKind::Remote];
@@ -120,6 +121,22 @@ pub(super) fn note_external(
     let after = Sums::of(&files);
     let noted = Line::Noted(Box::new(Noted { entry, after }));
     history::append(&store.root.disk, &state, &noted)
+}
+
+/// Puts names in place of secrets in the history.
+pub(super) fn seal_history(
+    store: &Store,
+    thread: ThreadId,
+    secrets: &[(SecretName, Secret)],
+) -> Result<(), StoreError> {
+    let (state, _lock) = store.lock(thread)?;
+    let users = store.users(thread)?;
+    let log = settle(store, users.as_ref(), &state)?.marked()?;
+    log.seal(&store.root.disk, &state, &|value| {
+        let mut secrets = secrets.iter();
+        let found = secrets.find(|(_, secret)| secret.expose() == value);
+        found.map(|(name, _)| name.clone())
+    })
 }
 
 /// The history, with the end of its last intent known.

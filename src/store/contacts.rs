@@ -53,29 +53,32 @@ impl Store {
         all
     }
 
-    /// Adds what a server reached since the last time.
+    /// Adds what a server reached since the last time; returns what it reached for the first time, as long as there is room
+    /// to remember that: a server that goes everywhere is not told of without end.
     pub fn note_contacts(
         &self,
         thread: ThreadId,
         server: &ServerName,
         key: &str,
         news: &[Contacted],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Contacted>, StoreError> {
         let (state, _lock) = self.lock(thread)?;
         let folder = state.child_made(FOLDER)?;
         let mut contacts = read(&folder, server, key);
+        let mut first = Vec::new();
         for new in news {
-            match contacts
-                .iter_mut()
-                .find(|old| old.host == new.host && old.port == new.port)
-            {
-                Some(old) => {
-                    old.allowed = new.allowed;
-                    old.at_ms = old.at_ms.max(new.at_ms);
-                    old.times = old.times.saturating_add(new.times);
-                }
-                None => contacts.push(new.clone()),
+            let mut known = contacts.iter_mut();
+            let is_same = |old: &&mut Contacted| old.host == new.host && old.port == new.port;
+            if let Some(old) = known.find(is_same) {
+                old.allowed = new.allowed;
+                old.at_ms = old.at_ms.max(new.at_ms);
+                old.times = old.times.saturating_add(new.times);
+                continue;
             }
+            if contacts.len() < MOST {
+                first.push(new.clone());
+            }
+            contacts.push(new.clone());
         }
         contacts.sort_by_key(|contact| std::cmp::Reverse((contact.allowed, contact.at_ms)));
         contacts.truncate(MOST);
@@ -86,7 +89,8 @@ impl Store {
         };
         let text = serde_json::to_vec(&kept)
             .map_err(|error| StoreError::io(folder.path_of(&name), error))?;
-        atomic::write(&self.root.disk, &folder, &name, &text, Durability::Process)
+        atomic::write(&self.root.disk, &folder, &name, &text, Durability::Process)?;
+        Ok(first)
     }
 }
 
@@ -168,5 +172,29 @@ mod tests {
         assert_eq!(all.len(), MOST);
         assert_eq!(all[0].host, "x999");
         assert!(all.iter().any(|contact| contact.host == "first"));
+    }
+
+    #[test]
+    fn each_host_is_new_once_and_a_flood_of_them_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let name = ServerName::new("a").unwrap();
+        let contact = |host: String| Contacted {
+            host,
+            port: 443,
+            allowed: true,
+            at_ms: 1,
+            times: 1,
+        };
+        let note = |hosts: Vec<String>| {
+            let news: Vec<_> = hosts.into_iter().map(contact).collect();
+            let first = store.note_contacts(ThreadId::Local, &name, "k", &news);
+            first.unwrap().len()
+        };
+        assert_eq!(note(vec!["x".to_owned()]), 1);
+        assert_eq!(note(vec!["x".to_owned(), "y".to_owned()]), 1);
+        let flood = |from: usize| (from..from + MOST).map(|n| format!("h{n}")).collect();
+        let told: usize = (0..4).map(|round| note(flood(round * MOST))).sum();
+        assert_eq!(told + 2, MOST, "no more than are remembered");
     }
 }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic::{self, Disk, Durability, Step};
 use super::{RawFiles, StoreError, folder::Folder};
 use crate::actor::Actor;
-use crate::config::{Edit, FileKind};
+use crate::config::{Change, Edit, FileKind, SecretName, lift};
 
 /// One applied change. `Debug` leaves out the edits, which may hold secrets.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,24 @@ pub enum Origin {
     Person(Actor),
     /// Somebody with access to the host edited the file.
     Host,
+}
+
+impl HistoryEntry {
+    /// Whether any secret was there.
+    fn seal(&mut self, name_of: &dyn Fn(&str) -> Option<SecretName>) -> bool {
+        let mut is_changed = false;
+        for change in self.edit.0.iter_mut().chain(&mut self.inverse.0) {
+            if let Change::Put {
+                file: FileKind::Local,
+                value,
+                ..
+            } = change
+            {
+                is_changed |= !lift(value, |secret, _| name_of(secret)).is_empty();
+            }
+        }
+        is_changed
+    }
 }
 
 /// One line of the file.
@@ -178,6 +196,39 @@ impl Log {
                 }
                 Line::Intent(_) | Line::Done(_) => None,
             })
+    }
+
+    /// Puts names in place of secrets that stood written out in local entries and are kept sealed now; only where nothing
+    /// is under way. What is undone to then names them, too.
+    pub(super) fn seal(
+        &self,
+        disk: &Disk,
+        state: &Folder,
+        name_of: &dyn Fn(&str) -> Option<SecretName>,
+    ) -> Result<(), StoreError> {
+        let mut is_changed = false;
+        let mut text = Vec::with_capacity(self.text.len());
+        for raw in self.lines() {
+            let mut line = parse(raw);
+            let lifted = match &mut line {
+                Some(Line::Intent(intent)) => intent.entry.seal(name_of),
+                Some(Line::Noted(noted)) => noted.entry.seal(name_of),
+                Some(Line::Done(_) | Line::Dropped(_)) | None => false,
+            };
+            if let Some(line) = line.filter(|_| lifted) {
+                is_changed = true;
+                let line =
+                    encode(&line).map_err(|source| StoreError::io(state.path_of(NAME), source))?;
+                text.extend(line);
+            } else {
+                text.extend_from_slice(raw);
+                text.push(b'\n');
+            }
+        }
+        if is_changed {
+            atomic::write(disk, state, NAME, &text, Durability::Power)?;
+        }
+        Ok(())
     }
 
     /// Makes the file smaller where it has grown large; only where nothing is under way.

@@ -7,12 +7,14 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, OFlags, flock, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread, pwrite};
 
 use super::{StoreError, folder::Folder};
 
-/// A writer's work takes milliseconds; who waits this long has met one that hangs.
+/// A writer's work takes milliseconds, and on a slow disk a second; who waits this long for one has met one that hangs.
 pub(super) const WAIT: Duration = Duration::from_secs(5);
+/// So many times as long where others have their turns meanwhile.
+const TURNS: u32 = 12;
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 /// The lock's file.
 pub(super) const NAME: &str = "lock";
@@ -67,16 +69,8 @@ impl Lock {
         let Some(file) = folder.open_file(name, flags)? else {
             return Err(StoreError::io(path, Errno::NOENT));
         };
-        let begun = Instant::now();
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self { file }),
-                Err(Errno::WOULDBLOCK) if begun.elapsed() < wait => std::thread::sleep(LOOK_AGAIN),
-                Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(path)),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(StoreError::io(path, errno)),
-            }
-        }
+        acquire(&file, wait, || path.clone())?;
+        Ok(Self { file })
     }
 
     fn inode(&self, folder: &Folder) -> Result<u64, StoreError> {
@@ -86,9 +80,94 @@ impl Lock {
     }
 }
 
+/// Waits for the system's lock on an open file. The wait begins anew when somebody else had their turn: writers that are
+/// many, or slow, are none that hang.
+pub(super) fn acquire(
+    file: &File,
+    wait: Duration,
+    path: impl Fn() -> String,
+) -> Result<(), StoreError> {
+    let mut patience = Patience::new(Instant::now(), wait);
+    loop {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                // Only others' patience hangs on it: a disk that takes nothing more is met by the work itself.
+                let _ = pwrite(file, &turn_of(file).wrapping_add(1).to_ne_bytes(), 0);
+                return Ok(());
+            }
+            Err(Errno::WOULDBLOCK) if patience.is_over(Instant::now(), turn_of(file)) => {
+                return Err(StoreError::Busy(path()));
+            }
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOOK_AGAIN),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(StoreError::io(path(), errno)),
+        }
+    }
+}
+
+/// How long somebody waits.
+struct Patience {
+    wait: Duration,
+    first: Instant,
+    /// When the turn of now was first seen.
+    begun: Instant,
+    turn: Option<u64>,
+}
+
+impl Patience {
+    fn new(now: Instant, wait: Duration) -> Self {
+        Self {
+            wait,
+            first: now,
+            begun: now,
+            turn: None,
+        }
+    }
+
+    fn is_over(&mut self, now: Instant, turn: u64) -> bool {
+        if self.turn.replace(turn).is_some_and(|before| before != turn) {
+            self.begun = now;
+        }
+        now - self.begun >= self.wait || now - self.first >= self.wait * TURNS
+    }
+}
+
+/// How many had the lock so far.
+fn turn_of(file: &File) -> u64 {
+    let mut bytes = [0; 8];
+    match pread(file, &mut bytes, 0) {
+        Ok(8) => u64::from_ne_bytes(bytes),
+        Ok(_) | Err(_) => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// When somebody who looks each second gives up, if the lock goes on to somebody else every so many seconds.
+    fn gives_up(every: u64) -> u64 {
+        let first = Instant::now();
+        let mut patience = Patience::new(first, WAIT);
+        let mut looks = 0_u64..;
+        let over = looks.find(|second| {
+            let now = first + Duration::from_secs(*second);
+            patience.is_over(now, second / every)
+        });
+        over.unwrap()
+    }
+
+    #[test]
+    fn who_waits_for_many_waits_longer_than_for_one_that_hangs() {
+        assert_eq!(gives_up(1000), WAIT.as_secs());
+        assert_eq!(gives_up(6), WAIT.as_secs());
+        assert_eq!(gives_up(4), WAIT.as_secs() * u64::from(TURNS));
+        // Each holder counts itself.
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::root(dir.path()).unwrap();
+        let turns = [0, 0].map(|_| turn_of(&Lock::take_in(&folder, WAIT).unwrap().file));
+        assert_eq!(turns, [1, 2]);
+    }
 
     #[test]
     fn a_second_writer_waits_its_time_and_is_told() {

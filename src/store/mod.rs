@@ -37,7 +37,8 @@ mod words;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::config::{Files, Revision, limits};
+use crate::config::{Files, Revision, SecretName, limits};
+use crate::secret::Secret;
 use crate::thread::ThreadId;
 use crate::vault::{KeyId, OpenError, Ring};
 use atomic::Disk;
@@ -288,6 +289,15 @@ impl Store {
     /// Records a change that was made on the host, found by the reload.
     pub fn note_external(&self, thread: ThreadId, entry: HistoryEntry) -> Result<(), StoreError> {
         commit::note_external(self, thread, entry)
+    }
+
+    /// Puts names in place of secrets that stand written out in the history's local entries and are kept sealed now.
+    pub fn seal_history(
+        &self,
+        thread: ThreadId,
+        secrets: &[(SecretName, Secret)],
+    ) -> Result<(), StoreError> {
+        commit::seal_history(self, thread, secrets)
     }
 
     /// Keeps the configuration that loaded well last. Not fsynced: lost with the power it is only missed when the files

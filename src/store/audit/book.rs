@@ -19,7 +19,7 @@ use super::line::{LINE_BYTES, Mark, Place, is_unchanged};
 use super::{NAME, rotated};
 use crate::audit::{Entry, What};
 use crate::store::atomic::{Disk, Step};
-use crate::store::{STATE, Store, StoreError, folder::Folder};
+use crate::store::{STATE, Store, StoreError, folder::Folder, lock};
 use crate::thread::ThreadId;
 
 /// A file is not made larger than this; smaller in tests, where a rotation shall cost little.
@@ -37,7 +37,6 @@ const ROOM_MADE: u64 = 96 * 1024;
 const LOCK: &str = "audit.lock";
 /// Who waits this long for the lock has met a process that hangs.
 const WAIT: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(1);
 /// Entries that wait for a disk that refuses; of more only the number is kept.
 const WAITING: usize = 64;
 /// What crashes tore is kept in one file of at most so many bytes.
@@ -333,16 +332,8 @@ impl Trouble {
 
 impl Held {
     fn take(file: &Arc<File>, folder: &Folder) -> Result<Self, StoreError> {
-        let begun = Instant::now();
-        loop {
-            match flock(&**file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self(Arc::clone(file))),
-                Err(Errno::WOULDBLOCK) if begun.elapsed() < WAIT => std::thread::sleep(LOOK_AGAIN),
-                Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy(folder.path_of(NAME))),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(StoreError::io(folder.path_of(NAME), errno)),
-            }
-        }
+        lock::acquire(file, WAIT, || folder.path_of(NAME))?;
+        Ok(Self(Arc::clone(file)))
     }
 }
 
