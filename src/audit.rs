@@ -63,12 +63,42 @@ pub enum What {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tier: Option<Tier>,
     },
+    /// It was to come up and did not. The same reason again and again is told once.
+    NotStarted {
+        /// The server.
+        server: String,
+        /// Why, in words.
+        reason: String,
+        /// How a local one would be confined; `None` for a remote one, and where local ones are refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tier: Option<Tier>,
+    },
     /// It ended.
     Stopped {
         /// The server.
         server: String,
         /// Why, in words.
         reason: String,
+    },
+    /// The package that a server runs was installed, or was to be.
+    Installed {
+        /// The server.
+        server: String,
+        /// The package with its version: `@scope/name@1.2.3`.
+        package: String,
+        /// `installed`, or why it is not.
+        outcome: String,
+    },
+    /// A server of this host reached a place on the network for the first time, or wanted to.
+    Reached {
+        /// The server.
+        server: String,
+        /// The host, as DNS writes it, or an address.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Whether it was let through.
+        allowed: bool,
     },
     /// A tool was called, or a call was refused before it was made.
     Called {
@@ -146,7 +176,10 @@ impl What {
             Self::Decided { server, .. }
             | Self::Login { server, .. }
             | Self::Started { server, .. }
+            | Self::NotStarted { server, .. }
             | Self::Stopped { server, .. }
+            | Self::Installed { server, .. }
+            | Self::Reached { server, .. }
             | Self::Called { server, .. } => server == name,
             Self::Secret { .. } | Self::Admin { .. } | Self::Mended { .. } => false,
         }
@@ -162,5 +195,50 @@ impl Audit for NoAudit {
 
     fn is_open(&self, _: ThreadId) -> Result<(), Closed> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_before_are_read_and_new_kinds_come_back_as_they_were() {
+        for old in [
+            r#"{"what":"started","server":"a"}"#,
+            r#"{"what":"started","server":"a","tier":"strong"}"#,
+            r#"{"what":"stopped","server":"a","reason":"it was started again"}"#,
+            r#"{"what":"changed","title":"add a","servers":["a"]}"#,
+            r#"{"by":{"id":"tg:1","name":"Ann"},"what":"login","server":"a","outcome":"logged in"}"#,
+            r#"{"what":"called","server":"a","tool":"t","arguments":{},"arguments_sha256":"","bytes":[2,0],"took_ms":1,"outcome":"ok"}"#,
+        ] {
+            let entry: Entry = serde_json::from_str(old).unwrap();
+            let text = serde_json::to_string(&entry).unwrap();
+            assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry);
+        }
+        let server = || "a".to_owned();
+        for what in [
+            What::NotStarted {
+                server: server(),
+                reason: "it ended with exit code 3".to_owned(),
+                tier: Some(Tier::Strong),
+            },
+            What::Installed {
+                server: server(),
+                package: "p@1.0.0".to_owned(),
+                outcome: "installed".to_owned(),
+            },
+            What::Reached {
+                server: server(),
+                host: "a.example".to_owned(),
+                port: 443,
+                allowed: true,
+            },
+        ] {
+            assert!(what.is_about("a") && !what.is_about("b"), "{what:?}");
+            let entry = Entry::of_the_bot(what);
+            let text = serde_json::to_string(&entry).unwrap();
+            assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry);
+        }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Lanes(Arc<Mutex<House>>);
 struct House {
     lanes: HashMap<ThreadId, Lane>,
     running: usize,
+    /// As whoever came last was told: a policy that allows less holds for those that wait as well.
+    most: Option<Most>,
     /// The threads that wait, each once, in the order of their turns.
     turns: VecDeque<ThreadId>,
 }
@@ -55,6 +57,7 @@ impl Lanes {
     pub(super) async fn enter(&self, thread: ThreadId, most: Most) -> Result<Place, Full> {
         let turn = {
             let mut house = self.lock();
+            house.most = Some(most);
             let is_room = house.running < most.in_all;
             let lane = house.lanes.entry(thread).or_default();
             lane.waiting.retain(|waits| !waits.is_closed());
@@ -139,7 +142,8 @@ impl Drop for Place {
         if let Some(lane) = house.lanes.get_mut(&self.thread) {
             lane.running = lane.running.saturating_sub(1);
         }
-        lanes.admit(&mut house, self.most);
+        let most = house.most.unwrap_or(self.most);
+        lanes.admit(&mut house, most);
         let idle = house
             .lanes
             .get(&self.thread)
@@ -155,7 +159,7 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use futures::FutureExt as _;
+    use futures::FutureExt;
     use futures::future::BoxFuture;
 
     const MOST: Most = Most {
@@ -235,6 +239,28 @@ mod tests {
             order.push(line.remove(at.unwrap()).0);
         }
         assert_eq!(order, [2, 3, 4, 2, 3, 2]);
+    }
+
+    #[test]
+    fn fewer_at_once_hold_for_those_that_wait() {
+        let lanes = Lanes::default();
+        let mut in_there: Vec<Place> = (0..4).map(|_| is_in(&lanes, 1)).collect();
+        let first = waits(&lanes, 1);
+        let fewer = Most {
+            of_thread: 1,
+            ..MOST
+        };
+        let mut elsewhere = Box::pin(lanes.enter(thread(2), fewer));
+        drop((&mut elsewhere).now_or_never());
+        let mut first = Some(first);
+        for left in (0..4).rev() {
+            in_there.pop();
+            let came = first.as_mut().and_then(FutureExt::now_or_never);
+            assert_eq!(came.is_some(), left == 0, "{left} are there");
+            if came.is_some() {
+                first = None;
+            }
+        }
     }
 
     #[test]

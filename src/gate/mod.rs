@@ -109,7 +109,7 @@ impl Gate {
         parts.audit.is_open(request.thread)?;
         let quotas = parts.rules.now().quotas.clone();
         let footing = parts.registry.footing(request.thread, &request.server);
-        let masker = footing.as_ref().map(|footing| footing.masker.clone());
+        let masker = footing.as_ref().map(|footing| Arc::clone(&footing.masker));
         let masker = masker.unwrap_or_default();
         let taken = self.0.take(&caller, &request, quotas.calls_a_minute);
         if let Err((whose, again)) = taken {
