@@ -52,7 +52,7 @@ pub enum Network {
 }
 
 /// How much one server may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory, of all its processes together.
     pub memory_bytes: u64,
@@ -96,16 +96,25 @@ pub struct Wrapped {
 }
 
 impl Limits {
-    /// The operator's quotas; `used` are the bytes that the home holds already.
-    pub fn of(quotas: &Quotas, used: u64) -> Self {
-        /// So that a home that is nearly full can still be cleaned up.
-        const ROOM: u64 = 1024 * 1024;
+    /// The operator's quotas, with all of the home to fill.
+    pub fn of(quotas: &Quotas) -> Self {
         Self {
             memory_bytes: quotas.memory_bytes,
             processes: quotas.processes,
             open_files: quotas.open_files,
-            file_bytes: quotas.home_bytes.saturating_sub(used).max(ROOM),
+            file_bytes: quotas.home_bytes,
             tmp_bytes: quotas.tmp_bytes,
+        }
+    }
+
+    /// The same in a home that holds these bytes already.
+    #[must_use]
+    pub fn beside(self, used: u64) -> Self {
+        /// So that a home that is nearly full can still be cleaned up.
+        const ROOM: u64 = 1024 * 1024;
+        Self {
+            file_bytes: self.file_bytes.saturating_sub(used).max(ROOM),
+            ..self
         }
     }
 }

@@ -195,7 +195,7 @@ impl Scene {
             owner: self.owner,
             folders: Vec::new(),
             network: Network::None,
-            limits: Limits::of(&Quotas::default(), 0),
+            limits: Limits::of(&Quotas::default()),
         };
         let inside = sandbox
             .home_inside(&self.home)

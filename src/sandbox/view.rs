@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
 
 use super::cage::Cage;
 
@@ -189,12 +192,15 @@ fn is_broad(folder: &Path, cage: &Cage) -> bool {
 
 /// The program that the first line of a script names (execve(2)), looked up as `env` does where it is `env`.
 fn interpreter(script: &Path, path: Option<&String>) -> Option<PathBuf> {
+    // A server may have put a pipe there, whose open would wait for ever.
+    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).ok()?;
+    let mut open = std::fs::OpenOptions::new();
+    let file = open.read(true).custom_flags(flags).open(script).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut first = Vec::new();
-    std::fs::File::open(script)
-        .ok()?
-        .take(256)
-        .read_to_end(&mut first)
-        .ok()?;
+    file.take(256).read_to_end(&mut first).ok()?;
     let line = first
         .strip_prefix(b"#!")?
         .split(|byte| *byte == b'\n')
@@ -209,4 +215,25 @@ fn interpreter(script: &Path, path: Option<&String>) -> Option<PathBuf> {
         .split(':')
         .map(|folder| Path::new(folder).join(name))
         .find(|found| found.is_absolute() && found.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_program_holds_nobody_up() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("script");
+        std::fs::write(&script, "#!/bin/sh\n").unwrap();
+        assert_eq!(interpreter(&script, None), Some("/bin/sh".into()));
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        let (sender, found) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(interpreter(&pipe, None)));
+        // So long only where it hangs.
+        let found = found.recv_timeout(std::time::Duration::from_secs(30));
+        assert_eq!(found.expect("it hangs"), None);
+    }
 }

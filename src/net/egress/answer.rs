@@ -1,6 +1,7 @@
 //! What the proxy says itself: short plain texts, for the server's log and so for people.
 
 use super::Reach;
+use super::places::Full;
 use crate::config::NetworkGrant;
 use crate::net::NetError;
 use crate::policy::AddressProblem;
@@ -60,6 +61,20 @@ impl Answer {
         Self {
             status: "408 Request Timeout",
             words: "The request did not come in time.".to_owned(),
+        }
+    }
+
+    /// As many connections are open as may be.
+    pub(super) fn no_place(full: Full) -> Self {
+        let whose = match full {
+            Full::Own => "this chat's servers may have open at once are in use",
+            Full::All => "all servers here may have open at once are in use",
+        };
+        Self {
+            status: "503 Service Unavailable",
+            words: format!(
+                "All connections that {whose}; close those that are not needed, or try again later."
+            ),
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod answer;
 mod head;
+mod places;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -21,17 +22,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::net::UnixListener;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::Net;
 use crate::config::HostPattern;
 
-/// Connections of one server that are open at once; more wait.
-const CONNECTIONS: usize = 64;
+pub use places::Purpose;
 
-/// Connections of all servers: each has two files open, and the bot needs its own.
-const CONNECTIONS_IN_ALL: usize = 256;
+use places::Places;
 
 /// `sun_path` has 108 bytes with its NUL.
 const LONGEST_PATH: usize = 107;
@@ -48,6 +46,8 @@ pub enum Reach {
 /// How long the proxy waits for what.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
+    /// For a place among the connections that are open at once.
+    pub place: Duration,
     /// For the whole head of a request.
     pub head: Duration,
     /// For a connection, the name's lookup included.
@@ -59,6 +59,7 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         Self {
+            place: Duration::from_secs(10),
             head: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             idle: Duration::from_mins(5),
@@ -90,7 +91,7 @@ pub struct Egress {
     /// A private folder, where the sockets are.
     folder: Arc<Path>,
     patience: Patience,
-    places: Arc<Semaphore>,
+    places: Arc<Places>,
 }
 
 /// Of this process: no two gates have one number, also of two houses in one folder.
@@ -119,12 +120,18 @@ impl Egress {
             net,
             folder: Arc::from(folder),
             patience,
-            places: Arc::new(Semaphore::new(CONNECTIONS_IN_ALL)),
+            places: Arc::new(Places::here()),
         }
     }
 
-    /// Opens a way out for a server, whose name stands in refusals.
-    pub fn open(&self, server: &str, reach: Reach, witness: Arc<dyn Witness>) -> io::Result<Gate> {
+    /// Opens a way out for a server, whose name stands in refusals, or for an installation.
+    pub fn open(
+        &self,
+        purpose: Purpose,
+        server: &str,
+        reach: Reach,
+        witness: Arc<dyn Witness>,
+    ) -> io::Result<Gate> {
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
         let socket = self.folder.join(format!("{number}.sock"));
         let listener = bind(&self.folder, &socket)?;
@@ -142,7 +149,7 @@ impl Egress {
             witness,
             patience: self.patience,
             moved: Arc::clone(&gate.moved),
-            places: Arc::clone(&self.places),
+            line: self.places.line(purpose),
         };
         let closed = gate.closed.clone();
         let serving = serve::serve(door, listener, closed.clone());

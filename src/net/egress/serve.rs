@@ -14,7 +14,8 @@ use url::Host;
 
 use super::answer::Answer;
 use super::head::{self, Asked, BadHead};
-use super::{CONNECTIONS, Contact, Moved, Patience, Reach, Witness, tunnel};
+use super::places::Line;
+use super::{Contact, Moved, Patience, Reach, Witness, tunnel};
 use crate::net::{Net, NetError, explain};
 
 /// After an error of the system that may pass, such as too many open files.
@@ -32,13 +33,13 @@ pub(super) struct Door {
     pub(super) witness: Arc<dyn Witness>,
     pub(super) patience: Patience,
     pub(super) moved: Arc<Moved>,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) line: Line,
 }
 
 /// Serves until it is dropped; its connections end with `closed`.
 pub(super) async fn serve(door: Door, listener: UnixListener, closed: CancellationToken) {
     let door = Arc::new(door);
-    let own = Arc::new(Semaphore::new(CONNECTIONS));
+    let own = Arc::new(Semaphore::new(door.line.each));
     loop {
         // Those that find no place wait in the listener's queue.
         let Ok(place) = Arc::clone(&own).acquire_owned().await else {
@@ -58,16 +59,16 @@ pub(super) async fn serve(door: Door, listener: UnixListener, closed: Cancellati
 
 impl Door {
     async fn attend(&self, mut client: UnixStream) {
-        let Ok(_place) = self.places.acquire().await else {
-            return;
+        let place = match self.line.enter(self.patience.place).await {
+            Ok(place) => place,
+            Err(full) => return refuse(client, &Answer::no_place(full)).await,
         };
         match self.reached(&mut client).await {
             Ok((asked, host)) => self.let_through(client, host, &asked).await,
-            Err(Some(answer)) => {
-                let _ = timeout(FAREWELL, farewell(client, &answer)).await;
-            }
+            Err(Some(answer)) => refuse(client, &answer).await,
             Err(None) => {}
         }
+        drop(place);
     }
 
     /// Reads, judges and connects; `Err(None)` where nobody is there any more.
@@ -185,6 +186,10 @@ fn bare(host: &Host<String>) -> String {
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
     }
+}
+
+async fn refuse(client: UnixStream, answer: &Answer) {
+    let _ = timeout(FAREWELL, farewell(client, answer)).await;
 }
 
 /// Sends a refusal, and reads on until the client has ended: a close while bytes are unread would take the answer away.

@@ -8,9 +8,18 @@ use tokio::net::{TcpListener, UnixStream};
 use super::*;
 use crate::net::NetOptions;
 use crate::policy::AddressRules;
+use crate::thread::ThreadId;
 
 /// No test waits for it.
 const LONG: Duration = Duration::from_mins(1);
+
+const CHAT: ThreadId = ThreadId::Local;
+
+/// Eight chats with a few connections each fit.
+const FILES: usize = 16 * 16;
+
+/// Of one chat, with so many files.
+const CONNECTIONS: usize = 6;
 
 #[derive(Debug, Default)]
 struct Seen(Mutex<Vec<String>>);
@@ -50,6 +59,7 @@ impl World {
                 allow: allow.iter().map(|range| range.parse().unwrap()).collect(),
             },
             patience: Patience {
+                place: LONG,
                 head: LONG,
                 connect: LONG,
                 idle: LONG,
@@ -57,14 +67,25 @@ impl World {
         }
     }
 
-    fn gate(&self, reach: Reach) -> Gate {
+    /// With as many places as a process has that may open so many files.
+    fn egress(&self, files: usize) -> Egress {
         let net = Net::new(NetOptions {
             rules: self.rules.clone(),
             ..NetOptions::default()
         });
-        let egress = Egress::new(net, self.folder.path(), self.patience);
+        Egress {
+            places: Arc::new(Places::with_files(files)),
+            ..Egress::new(net, self.folder.path(), self.patience)
+        }
+    }
+
+    fn gate(&self, reach: Reach) -> Gate {
+        self.gate_of(&self.egress(FILES), Purpose::Server(CHAT), reach)
+    }
+
+    fn gate_of(&self, egress: &Egress, purpose: Purpose, reach: Reach) -> Gate {
         let witness: Arc<Seen> = Arc::clone(&self.seen);
-        egress.open("files", reach, witness).unwrap()
+        egress.open(purpose, "files", reach, witness).unwrap()
     }
 }
 
@@ -275,6 +296,7 @@ async fn who_says_nothing_is_let_go() {
     let mut world = World::new(&["127.0.0.1/32"], false);
     let short = Duration::from_millis(50);
     world.patience = Patience {
+        place: LONG,
         head: short,
         connect: LONG,
         idle: short,
@@ -314,6 +336,54 @@ async fn a_gate_closes_with_its_connections() {
     assert!(!socket.exists());
 }
 
+/// A connection that is through and stays.
+async fn hold(gate: &Gate, port: u16) -> UnixStream {
+    let mut client = UnixStream::connect(gate.socket()).await.unwrap();
+    let said = format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\n");
+    client.write_all(said.as_bytes()).await.unwrap();
+    let mut heard = [0; 39];
+    client.read_exact(&mut heard).await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn a_chat_that_holds_all_it_can_takes_the_way_out_from_nobody_else() {
+    let mut world = World::new(&["127.0.0.1/32"], false);
+    world.patience.place = Duration::ZERO;
+    let egress = world.egress(FILES);
+    let port = echo().await;
+    let to = format!("localhost:{port}");
+    let server = |thread| world.gate_of(&egress, Purpose::Server(thread), Reach::Public);
+    let install = |thread| world.gate_of(&egress, Purpose::Install(thread), Reach::Public);
+    let chats = (1..=7).map(|chat| ThreadId::telegram(chat, None));
+    // Whatever it has of servers, and while it installs a package.
+    let greedy = [server(CHAT), server(CHAT)];
+    let mut held = Vec::new();
+    for nth in 0..CONNECTIONS {
+        held.push(hold(&greedy[nth % 2], port).await);
+    }
+    for gate in &greedy {
+        let refused = connect(gate, &to).await;
+        assert!(refused.starts_with("HTTP/1.1 503 "), "{refused}");
+        assert!(
+            refused.contains("this chat's servers may have"),
+            "{refused}"
+        );
+    }
+    let installs = install(CHAT);
+    for _ in 0..4 {
+        held.push(hold(&installs, port).await);
+    }
+    for chat in chats {
+        assert_eq!(connect(&install(chat), &to).await, THROUGH);
+        let gate = server(chat);
+        assert_eq!(connect(&gate, &to).await, THROUGH);
+        for _ in 1..CONNECTIONS {
+            held.push(hold(&gate, port).await);
+        }
+    }
+}
+
 #[tokio::test]
 async fn more_connections_than_there_are_places_wait_their_turn() {
     let world = World::new(&["127.0.0.1/32"], false);
@@ -321,12 +391,7 @@ async fn more_connections_than_there_are_places_wait_their_turn() {
     let port = echo().await;
     let mut held = Vec::new();
     for _ in 0..CONNECTIONS {
-        let mut client = UnixStream::connect(gate.socket()).await.unwrap();
-        let said = format!("CONNECT localhost:{port} HTTP/1.1\r\n\r\n");
-        client.write_all(said.as_bytes()).await.unwrap();
-        let mut heard = [0; 39];
-        client.read_exact(&mut heard).await.unwrap();
-        held.push(client);
+        held.push(hold(&gate, port).await);
     }
     let to = format!("localhost:{port}");
     let waiting = connect(&gate, &to);
@@ -345,7 +410,9 @@ async fn a_socket_far_down_is_bound_all_the_same() {
     let net = Net::new(NetOptions::default());
     let egress = Egress::new(net, &deep, world.patience);
     let witness: Arc<Seen> = Arc::clone(&world.seen);
-    let gate = egress.open("files", Reach::Public, witness).unwrap();
+    let gate = egress
+        .open(Purpose::Server(CHAT), "files", Reach::Public, witness)
+        .unwrap();
     assert!(gate.socket().exists());
     drop(gate);
     assert_eq!(std::fs::read_dir(&deep).unwrap().count(), 0);
