@@ -174,6 +174,7 @@ impl Reload {
             watch,
             operator: Operator::new(options.admin.clone()),
             policy_trouble: Mutex::default(),
+            policy_look: tokio::sync::Mutex::default(),
             options,
             outbox: Outbox::default(),
             threads: Mutex::default(),
@@ -212,6 +213,14 @@ impl Reload {
     /// Lets a thread go: its servers stop, its watch ends.
     pub async fn release(&self, thread: ThreadId) {
         self.shared.release(thread).await;
+    }
+
+    /// A loaded thread's files were written by this process: whoever asks next is answered by what they say now, also
+    /// where the watcher has not reported it yet.
+    pub fn expect(&self, thread: ThreadId) {
+        if let Some(slot) = self.shared.threads().slots.get(&thread) {
+            slot.expect_write();
+        }
     }
 
     /// The policy's file was written by this process: it takes effect before this returns.
@@ -261,6 +270,8 @@ struct Shared {
     operator: Operator,
     /// What is wrong with the policy's file, as it was told. A plain lock: held for a look at it.
     policy_trouble: Mutex<Option<String>>,
+    /// Held while the policy is read and takes effect.
+    policy_look: tokio::sync::Mutex<()>,
     options: ReloadOptions,
     outbox: Outbox,
     /// A plain lock: held for a look-up, and by a thread's task for its last look whether anybody asked meanwhile.

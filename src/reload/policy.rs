@@ -30,6 +30,8 @@ pub enum PolicyNews {
     Broken(String),
     /// It is sound again.
     Sound,
+    /// What holds is another one now; which fields of it.
+    Changed(Vec<String>),
 }
 
 impl Shared {
@@ -38,6 +40,8 @@ impl Shared {
         let Some(policing) = self.options.policy.clone() else {
             return;
         };
+        // One at a time: a reading that is older never takes effect after a newer one.
+        let _looking = self.policy_look.lock().await;
         let deadline = Instant::now() + self.options.second_look;
         let read = loop {
             let shared = Arc::clone(self);
@@ -74,15 +78,18 @@ impl Shared {
     }
 
     async fn take_up_policy(self: &Arc<Self>, policing: &Policing, file: &PolicyFile) {
-        if self.policy_trouble().take().is_some() {
+        let was_broken = self.policy_trouble().take().is_some();
+        if let Some((before, now)) = policing.rules.take_up(file) {
+            let fields = now.fields_that_differ(&before);
+            self.enforce(before, &now).await;
+            let _ = policing.told.send(PolicyNews::Changed(fields));
+            tracing::info!("The operator's policy changed and is in force.");
+        }
+        // Told last: whoever hears it finds it in force.
+        if was_broken {
             tracing::info!("The policy in data/admin is good again.");
             let _ = policing.told.send(PolicyNews::Sound);
         }
-        let Some((before, now)) = policing.rules.take_up(file) else {
-            return;
-        };
-        tracing::info!("The operator's policy changed and is in force.");
-        self.enforce(before, &now).await;
     }
 
     /// A policy that allows less takes effect on what runs already.

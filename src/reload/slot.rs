@@ -64,6 +64,11 @@ impl Slot {
         self.wake.notify_one();
     }
 
+    /// A write will be reported: what is known is not the newest any more. The task is left to the report, and to who asks.
+    pub(super) fn expect_write(&self) {
+        self.told.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// The writes reported until now; taken before a look.
     pub(super) fn told(&self) -> u64 {
         self.told.load(Ordering::Acquire)

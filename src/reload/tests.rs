@@ -414,6 +414,21 @@ async fn without_a_watch_each_touch_looks() {
     assert_eq!(scene.applied(), 21);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_this_process_wrote_is_seen_before_it_is_reported() {
+    let scene = Scene::new();
+    scene.touch().await;
+    for nth in 0..50 {
+        let command = format!("c{nth}");
+        let revision = scene.commit(&command);
+        scene.reload.expect(THREAD);
+        assert_eq!(scene.touch().await.revision, revision);
+    }
+    // The reports that came late change nothing.
+    scene.runs(&["c49"]).await;
+    assert_eq!(scene.applied(), 51);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unused_thread_is_let_go_and_loaded_again() {
     let scene = Scene::new();
