@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use super::ServerState;
 use super::Stage;
 use super::context::Context;
-use super::handle::Order;
+use super::handle::{Handle, Launched, Launches, Order};
 use super::launch::find_program;
-use super::local::look_within;
+use super::local::{Terms, has_word, look_within};
 use super::thread::Thread;
 use super::trouble::{Mend, Trouble};
 use crate::config::{Definition, RemoteServer, StdioServer};
@@ -85,41 +85,119 @@ pub(super) async fn wanted(
     definition: &Definition,
 ) -> Result<(), Denied> {
     let policy = context.outside.policy.now();
-    let (own, wanted) = (context.clone(), definition.clone());
-    let rules = policy.clone();
-    let look = move || judge(&own, &rules, thread, &wanted);
+    let [judged] = judged(context, [policy], thread, definition).await;
+    judged
+}
+
+/// The same under several policies, with one look.
+async fn judged<const N: usize>(
+    context: &Arc<Context>,
+    policies: [Arc<HostPolicy>; N],
+    thread: ThreadId,
+    definition: &Definition,
+) -> [Result<(), Denied>; N] {
+    let (own, wanted, rules) = (context.clone(), definition.clone(), policies.clone());
+    let look = move || rules.map(|policy| judge(&own, &policy, thread, &wanted));
     match look_within(&context.looks, look).await {
         Some(judged) => judged,
-        None => match definition {
+        None => policies.map(|policy| match definition {
             Definition::Local(server) => local(&policy, thread, server, None),
             Definition::Remote(server) => remote(&policy, server),
-        },
+        }),
     }
 }
 
-/// The policy was `before`: servers that are not allowed any more stop with the reason, and those that were refused for it
-/// start.
-pub(super) async fn again(thread: Arc<Thread>, before: Arc<HostPolicy>) {
-    let context = thread.context.clone();
-    let now = context.outside.policy.now();
+/// Another policy holds: a server that it has launched in another way than it was is launched anew, one that it refuses
+/// stops with the reason, and one that it refuses no more is tried again. One that sleeps is judged when it wakes, unless
+/// it is refused. What still runs while its changed entry opens is judged as what it is, not as what it will be.
+pub(super) async fn again(thread: Arc<Thread>) {
+    let now = thread.context.outside.policy.now();
     for (handle, definition, state) in thread.definitions() {
         if state == ServerState::Disabled {
             continue;
         }
-        let (own, before, now, id) = (context.clone(), before.clone(), now.clone(), thread.id);
-        let look = move || {
-            let was = judge(&own, &before, id, &definition);
-            (was, judge(&own, &now, id, &definition))
-        };
-        let is_stopped = matches!(state, ServerState::Failed { .. });
-        let starts_anew = match look_within(&context.looks, look).await {
-            Some((was, now)) => now.is_err() && !is_stopped || was.is_err() && now.is_ok(),
-            None => false,
-        };
-        if starts_anew {
-            // Nobody waits: its start is refused with the reason, or works.
-            let (settled, _) = oneshot::channel();
-            handle.order(Order::Restart(settled));
+        let Launches { newest, running } = handle.launches();
+        let others = [running, newest.clone()].into_iter().flatten();
+        let others = others.filter(|launched| *launched.definition != definition);
+        if state != ServerState::Asleep && any_otherwise(&thread, others, &now).await {
+            handle.order(Order::Relaunch);
+            continue;
+        }
+        let then = newest.map(|newest| newest.policy);
+        // One that starts reads the policy and says so in one step: it is this one, or is compared with it.
+        if then.as_ref().is_some_and(|then| Arc::ptr_eq(then, &now)) {
+            continue;
+        }
+        let then = then.unwrap_or_else(|| now.clone());
+        let policies = [then, now.clone()];
+        let word = word(&thread, &handle, &definition, &policies).await;
+        let [was, is] = standings(&thread, &definition, policies, word).await;
+        if state == ServerState::Asleep {
+            if is.is_err() {
+                // Its start is refused with the reason. Nobody waits.
+                handle.order(Order::Restart(oneshot::channel().0));
+            }
+        } else if was != is {
+            handle.order(Order::Relaunch);
         }
     }
+}
+
+/// Whether a policy has one of these launched otherwise. Its entry is not the server's any more, and whether it had an
+/// operator's word may be forgotten: it is judged with and without.
+async fn any_otherwise(
+    thread: &Thread,
+    all: impl Iterator<Item = Launched> + Send,
+    now: &Arc<HostPolicy>,
+) -> bool {
+    for launched in all {
+        if Arc::ptr_eq(&launched.policy, now) {
+            continue;
+        }
+        for word in [false, true] {
+            let policies = [launched.policy.clone(), now.clone()];
+            let [was, is] = standings(thread, &launched.definition, policies, word).await;
+            if was != is {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether an entry has an operator's word, where one of two policies asks for it.
+async fn word(
+    thread: &Thread,
+    handle: &Handle,
+    definition: &Definition,
+    policies: &[Arc<HostPolicy>; 2],
+) -> bool {
+    let Definition::Local(server) = definition else {
+        return false;
+    };
+    let policies = policies.each_ref().map(|policy| &**policy);
+    let whose = (&handle.name, handle.is_admin);
+    has_word(&thread.context, &policies, thread.id, whose, server).await
+}
+
+/// How a server is launched under each of two policies, or why it is not; a remote one has no terms.
+async fn standings(
+    thread: &Thread,
+    definition: &Definition,
+    policies: [Arc<HostPolicy>; 2],
+    word: bool,
+) -> [Result<Option<Terms>, Trouble>; 2] {
+    let context = &thread.context;
+    let judged = judged(context, policies.clone(), thread.id, definition).await;
+    let Definition::Local(server) = definition else {
+        return judged.map(|judged| match judged {
+            Ok(()) => Ok(None),
+            Err(denied) => Err(trouble(Stage::Address, &denied)),
+        });
+    };
+    let mut judged = judged.into_iter();
+    policies.each_ref().map(|policy| match judged.next() {
+        Some(Err(denied)) => Err(trouble(Stage::Command, &denied)),
+        _ => Terms::of(context, policy, thread.id, server, word).map(|(terms, _)| Some(terms)),
+    })
 }

@@ -168,7 +168,12 @@ async fn tried(
     let opened = match server {
         Definition::Local(server) => {
             let quiet = &mut |_| {};
-            local::open(context, thread, (name, false), server, logs, passed, quiet).await?
+            let whose = local::Whose {
+                name,
+                by_operator: false,
+                policy: context.outside.policy.now(),
+            };
+            local::open(context, thread, whose, server, logs, passed, quiet).await?
         }
         Definition::Remote(server) => {
             remote::open_slowly(context, thread, name.as_str(), server, logs, passed).await?

@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::logs::Logs;
 use super::stats::Meter;
 use crate::config::{Definition, Masker, RemoteServer, ServerName, StdioServer};
+use crate::policy::{HostPolicy, Rules};
 
 /// Which definition a task speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct Handle {
     /// Counts definitions; changed only under the table's lock.
     edition: AtomicU64,
     orders: Mutex<Option<mpsc::UnboundedSender<Order>>>,
+    /// A std lock: held to look or to write.
+    launches: Mutex<Launches>,
     /// Another server needs its place.
     sleepy: AtomicBool,
     born: Instant,
@@ -49,6 +52,22 @@ pub(super) struct Handle {
     used: AtomicU64,
     /// Calls that wait for a connection.
     awaited: AtomicUsize,
+}
+
+/// What was started, and what it was judged by.
+#[derive(Debug, Clone)]
+pub(super) struct Launched {
+    pub(super) definition: Arc<Definition>,
+    pub(super) policy: Arc<HostPolicy>,
+}
+
+/// The launches of a server that a policy can have something to say about.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Launches {
+    /// Its newest start, whatever became of it; `None` where it was never started.
+    pub(super) newest: Option<Launched>,
+    /// What runs: the same, or what goes on while another definition opens.
+    pub(super) running: Option<Launched>,
 }
 
 /// Somebody waits for the server's connection until this is dropped.
@@ -69,8 +88,55 @@ pub(super) enum Order {
     Redefine(Arc<Definition>, Edition),
     /// Start it anew; answered when it has settled.
     Restart(oneshot::Sender<Option<ServerView>>),
+    /// The operator's policy has it launched in another way than it was, or not at all: at once, but one that sleeps
+    /// goes on sleeping.
+    Relaunch,
     /// End.
-    Stop,
+    Stop(Why),
+}
+
+/// Why what runs of a server ends, as the audit tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Somebody had it started again.
+    Asked,
+    /// Its entry was changed.
+    Changed,
+    /// Its entry was switched off.
+    SwitchedOff,
+    /// Its entry is gone.
+    Removed,
+    /// Its thread was let go: nobody used it, or it may not use the bot any more.
+    LetGo,
+    /// Nobody used it.
+    Unused,
+    /// As many run as may, and another one needs its place or fewer may.
+    Place,
+    /// The operator's policy has it launched in another way, or not at all.
+    Policy,
+    /// It ended, for this reason.
+    Ended(String),
+    /// The bot ends.
+    Closing,
+}
+
+impl Why {
+    /// In words, for the audit.
+    pub(super) fn words(self) -> String {
+        let words = match self {
+            Self::Asked => "somebody had it started again",
+            Self::Changed => "its entry was changed",
+            Self::SwitchedOff => "it was switched off",
+            Self::Removed => "it was removed",
+            Self::LetGo => "the chat was let go",
+            Self::Unused => "nobody used it",
+            Self::Place => "no more servers may run at once, and it was unused the longest",
+            Self::Policy => "the operator's policy changed",
+            Self::Ended(reason) => return reason,
+            Self::Closing => "the bot ended",
+        };
+        words.to_owned()
+    }
 }
 
 impl Handle {
@@ -85,11 +151,28 @@ impl Handle {
             task: AtomicU64::new(0),
             edition: AtomicU64::new(0),
             orders: Mutex::default(),
+            launches: Mutex::default(),
             sleepy: AtomicBool::new(false),
             born: Instant::now(),
             used: AtomicU64::new(0),
             awaited: AtomicUsize::new(0),
         })
+    }
+
+    /// The secrets that it was given, as far as they are known: those of its connection, or of the last one it had.
+    pub(super) fn known(&self) -> Arc<Masker> {
+        match &*self.connection.load() {
+            Some(connection) => connection.masker.load_full(),
+            None => self.masker.load_full(),
+        }
+    }
+
+    /// Whether that is what it knows now.
+    pub(super) fn knows(&self, known: &Arc<Masker>) -> bool {
+        match &*self.connection.load() {
+            Some(connection) => Arc::ptr_eq(&connection.masker.load(), known),
+            None => Arc::ptr_eq(&self.masker.load(), known),
+        }
     }
 
     /// A fresh task takes over; the right by which it speaks, and its orders.
@@ -125,12 +208,13 @@ impl Handle {
     }
 
     /// Ends the task and hides the connection from new calls.
-    pub(super) fn let_go(&self) {
+    pub(super) fn let_go(&self, why: Why) {
         if let Some(orders) = self.orders().take() {
-            let _ = orders.send(Order::Stop);
+            let _ = orders.send(Order::Stop(why));
         }
         self.task.fetch_add(1, Ordering::AcqRel);
         self.connection.store(None);
+        self.launches_now().running = None;
     }
 
     /// Whether nobody runs the server any more: it was disabled, removed, or its thread unloaded.
@@ -143,6 +227,43 @@ impl Handle {
         self.orders()
             .as_ref()
             .is_some_and(|orders| orders.send(order).is_ok())
+    }
+
+    /// The policy that a start goes by from here to its end. Read and written down in one, so that whoever puts a newer one
+    /// in force and looks here afterwards finds either that one or the one to compare it with.
+    pub(super) fn judged_by(&self, definition: &Arc<Definition>, rules: &Rules) -> Arc<HostPolicy> {
+        let mut launches = self.launches_now();
+        let policy = rules.now();
+        launches.newest = Some(Launched {
+            definition: definition.clone(),
+            policy: policy.clone(),
+        });
+        policy
+    }
+
+    /// The newest start came up, if it is that task's: it is what runs from here on.
+    pub(super) fn came_up(&self, tenure: Tenure) {
+        let mut launches = self.launches_now();
+        if self.is_of(tenure) {
+            let newest = launches.newest.clone();
+            launches.running = newest;
+        }
+    }
+
+    /// Nothing runs any more, as that task says.
+    pub(super) fn went_down(&self, tenure: Tenure) {
+        let mut launches = self.launches_now();
+        if self.is_of(tenure) {
+            launches.running = None;
+        }
+    }
+
+    pub(super) fn launches(&self) -> Launches {
+        self.launches_now().clone()
+    }
+
+    fn launches_now(&self) -> std::sync::MutexGuard<'_, Launches> {
+        self.launches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has it go to sleep, where nobody uses it.

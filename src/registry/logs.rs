@@ -16,7 +16,8 @@ use crate::config::Masker;
 /// Lines and characters of each that are kept.
 const LINES: usize = 200;
 const CHARS: usize = 400;
-/// Bytes of one line that are looked at; the rest of it is passed over. More than is shown, so that most secrets are whole.
+/// Bytes of one line that are looked at, and as many as a secret may reach; the rest of it is passed over. More than is
+/// shown, since colours and secrets take room.
 const LINE_BYTES: usize = 8 * CHARS;
 /// A flood is read at most this fast, so that it does not cost a core: this much, then a pause.
 const BURST_BYTES: usize = 1024 * 1024;
@@ -188,7 +189,8 @@ impl Logs {
                 Some(text) => (text, true),
                 None => (piece, false),
             };
-            let room = LINE_BYTES.saturating_sub(run.partial.len());
+            let most = LINE_BYTES + run.masker.reach();
+            let room = most.saturating_sub(run.partial.len());
             run.cut |= text.len() > room;
             let text = &text[..text.len().min(room)];
             run.partial.extend_from_slice(text);
@@ -230,7 +232,7 @@ impl Run {
     fn line(&self) -> String {
         let plain = plain_line(&self.partial);
         let masked = if self.cut {
-            self.masker.mask_beginning(&plain)
+            self.masker.mask_beginning(&plain) + "…"
         } else {
             self.masker.mask(&plain)
         };
@@ -362,9 +364,14 @@ mod tests {
     #[test]
     fn a_secret_at_either_limit_of_a_line_does_not_pass() {
         let env = [("A_TOKEN".to_owned(), "hunter22-and-more".to_owned())];
-        for before in [CHARS - 10, LINE_BYTES - 10] {
+        let masker = Arc::new(Masker::of_env(&env));
+        for before in [
+            CHARS - 10,
+            LINE_BYTES - 10,
+            LINE_BYTES + masker.reach() - 10,
+        ] {
             let logs = Logs::default();
-            let run = logs.begin(Arc::new(Masker::of_env(&env)));
+            let run = logs.begin(Arc::clone(&masker));
             // Colours take bytes and no characters, so the end of what is looked at is shown.
             let mut line = b"\x1b[31m".repeat(before / 5 - before % 5);
             line.resize(before, b'x');

@@ -65,6 +65,9 @@ pub use rules::{NoRules, Ruling, ToolRules};
 pub use snapshot::{Health, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats};
 pub use tool::{Schema, Tool};
 
+#[cfg(fuzzing)]
+pub use remote::{Told, events_of};
+
 /// Notices that wait for the desk; more wait in the room.
 const NOTICES: usize = 64;
 
@@ -450,12 +453,14 @@ impl Registry {
         allowed::wanted(&self.room.context, thread, definition).await
     }
 
-    /// The operator's policy was `before` and is another one now: what it forbids stops, what it refused and allows now
-    /// starts. Returns when each server was told.
+    /// The operator's policy was `before` and is another one now: what it forbids stops, what it has launched in another
+    /// way is launched anew, what it refused and allows now starts, and what is more than may run at once goes to sleep.
+    /// Returns when each server was told.
     pub async fn judge_again(&self, before: Arc<HostPolicy>) {
         let threads: Vec<_> = self.threads_mut().values().cloned().collect();
+        places::make_room(&self.room.context);
         for thread in threads {
-            allowed::again(thread, before.clone()).await;
+            allowed::again(thread).await;
         }
         if before.risky_tools != self.room.context.outside.policy.now().risky_tools {
             self.rule_all_again().await;

@@ -1,12 +1,16 @@
 //! How many local servers run at once: of a thread, and of the host. Who needs a place where there is none gets that of
 //! the server which nobody used for the longest time; where all are busy, it is refused with a word.
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::Stage;
+use super::context::Context;
 use super::handle::Handle;
 use super::trouble::{Mend, Trouble};
 use crate::policy::Running;
@@ -25,6 +29,8 @@ pub(super) struct Places {
     // A plain mutex: held for a look through at most some hundred servers.
     taken: Mutex<Vec<Taken>>,
     left: Notify,
+    /// A task sees to it that no more run than may.
+    is_shedding: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -64,6 +70,45 @@ impl Places {
             }
             let _ = tokio::time::timeout(LOOK, left).await;
         }
+    }
+
+    /// Asks those to go to sleep that are more than may run, the longest unused first. Whether any are left that were in
+    /// use or are on their way: then it is to be asked again.
+    fn shed(&self, most: Running) -> bool {
+        let mut all = self.lock();
+        all.retain(|taken| taken.handle.strong_count() > 0);
+        let mut threads: HashMap<ThreadId, usize> = HashMap::new();
+        for taken in all.iter() {
+            *threads.entry(taken.thread).or_default() += 1;
+        }
+        let mut in_all = all.len();
+        let mut longest: Vec<&mut Taken> = all.iter_mut().collect();
+        longest.sort_by_key(|taken| {
+            let unused = taken.handle.upgrade().map(|handle| handle.unused_for());
+            Reverse(unused)
+        });
+        let mut is_over = false;
+        for taken in longest {
+            let of_thread = threads.entry(taken.thread).or_default();
+            if *of_thread <= most.thread && in_all <= most.host {
+                continue;
+            }
+            is_over = true;
+            let Some(handle) = taken.handle.upgrade() else {
+                continue;
+            };
+            let is_idle = is_idle(&handle);
+            // One that was asked and has no connection is on its way.
+            if is_idle || taken.asked && handle.connection.load().is_none() {
+                *of_thread -= 1;
+                in_all -= 1;
+            }
+            taken.asked = is_idle || taken.asked && handle.connection.load().is_none();
+            if is_idle {
+                handle.ask_to_sleep();
+            }
+        }
+        is_over
     }
 
     /// Gives it back.
@@ -143,6 +188,33 @@ impl Places {
     fn lock(&self) -> MutexGuard<'_, Vec<Taken>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Fewer may run at once than before: the longest unused go to sleep, and those that are in use when their calls end.
+pub(super) fn make_room(context: &Arc<Context>) {
+    let most = context.outside.policy.now().quotas.running;
+    if !context.places.shed(most) || context.places.is_shedding.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let own = context.clone();
+    context.tasks.spawn(async move {
+        loop {
+            let left = own.places.left.notified();
+            tokio::select! {
+                () = own.closing.cancelled() => return,
+                _ = tokio::time::timeout(LOOK, left) => {}
+            }
+            let shed = || own.places.shed(own.outside.policy.now().quotas.running);
+            if shed() {
+                continue;
+            }
+            own.places.is_shedding.store(false, Ordering::Release);
+            // Who wanted it in between left it to this task.
+            if !shed() || own.places.is_shedding.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+    });
 }
 
 /// Whether it runs, and no call uses it.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::connection::{Backing, Connection, Opened};
 use super::context::Context;
-use super::handle::{Edition, Handle, Order, Tenure};
+use super::handle::{Edition, Handle, Order, Tenure, Why};
 use super::listing::Listing;
 use super::rules::{Ruling, ruled_aside};
 use super::thread::{Change, Thread};
@@ -53,6 +53,7 @@ pub(super) fn spawn(
         listed_for: definition,
         crashes: 0,
         restarting: false,
+        noted: None,
         replies: Vec::new(),
     });
     context.tasks.spawn(server.live(step));
@@ -75,6 +76,8 @@ struct Server {
     crashes: u32,
     /// The next start is one after an unexpected end.
     restarting: bool,
+    /// Why it did not start, as it was written down last; `None` since it did.
+    noted: Option<String>,
     /// Who waits for it to settle.
     replies: Vec<oneshot::Sender<Option<ServerView>>>,
 }
@@ -91,7 +94,7 @@ enum Step {
     Serve,
     BackOff { until: Instant },
     Rest { asleep: bool },
-    End,
+    End(Why),
 }
 
 impl Server {
@@ -111,12 +114,14 @@ impl Server {
                 Step::Serve => self.serve().await,
                 Step::BackOff { until } => self.back_off(until).await,
                 Step::Rest { asleep } => self.rest(asleep).await,
-                Step::End => break,
+                Step::End(why) => {
+                    self.update(|change| change.connect(None));
+                    self.retire(false, why);
+                    break;
+                }
             };
         }
         self.context.places.leave(&self.handle);
-        self.update(|change| change.connect(None));
-        self.retire(false);
     }
 
     async fn start(&mut self) -> Step {
@@ -146,7 +151,10 @@ impl Server {
                     biased;
                     order = next_order(&self.context, &mut self.orders) => match order {
                         Order::Wake => {}
-                        Order::Redefine(..) | Order::Restart(_) | Order::Stop => break Err(order),
+                        Order::Redefine(..)
+                        | Order::Restart(_)
+                        | Order::Relaunch
+                        | Order::Stop(_) => break Err(order),
                     },
                     opened = &mut opening => break Ok(opened),
                 }
@@ -154,7 +162,14 @@ impl Server {
         };
         let opened = match opened {
             Ok(opened) => opened,
-            Err(order) => return self.obey(order).unwrap_or(Step::Start),
+            Err(order) => {
+                if matches!(order, Order::Relaunch) {
+                    // What ran before the edit was launched under an older policy as well.
+                    self.update(|change| change.connect(None));
+                    self.retire(false, Why::Policy);
+                }
+                return self.obey(order).unwrap_or(Step::Start);
+            }
         };
         match opened {
             // In a box, as above.
@@ -162,7 +177,8 @@ impl Server {
             Err(trouble) => {
                 // An edit that does not work ends what ran before: that was another definition.
                 self.update(|change| change.connect(None));
-                self.retire(false);
+                self.retire(false, Why::Changed);
+                self.note_failure(&trouble);
                 if self.listed_for != self.definition {
                     self.listing = Listing::default();
                 }
@@ -213,7 +229,9 @@ impl Server {
             tell_of_tools(&self.thread, &self.handle);
         }
         // The old one, if there is one, finishes what it is at.
-        self.retire(true);
+        self.retire(true, Why::Changed);
+        self.handle.came_up(self.tenure);
+        self.noted = None;
         self.running = Some(Running {
             connection,
             backing,
@@ -228,23 +246,42 @@ impl Server {
             Order::Wake => return None,
             Order::Redefine(definition, edition) => self.redefine(definition, edition),
             Order::Restart(reply) => self.replies.push(reply),
-            Order::Stop => return Some(Step::End),
+            Order::Relaunch => {}
+            Order::Stop(why) => return Some(Step::End(why)),
         }
         self.crashes = 0;
         Some(Step::Start)
     }
 
     /// Ends what runs, in the background; nobody waits for it.
-    fn retire(&mut self, drain: bool) {
+    fn retire(&mut self, drain: bool, why: Why) {
         if let Some(running) = self.running.take() {
+            self.handle.went_down(self.tenure);
             self.context.tasks.spawn(end(
                 self.context.clone(),
                 self.thread.clone(),
                 self.handle.clone(),
                 running,
-                drain,
+                (drain, why),
             ));
         }
+    }
+
+    /// Writes down that it did not start, and why; what fails again and again for the same reason, once.
+    fn note_failure(&mut self, trouble: &Trouble) {
+        let reason = self.cause(trouble);
+        if self.noted.as_ref() == Some(&reason) {
+            return;
+        }
+        let is_local = matches!(*self.definition, Definition::Local(_));
+        ending::note_failure(
+            &self.context,
+            &self.thread,
+            &self.handle,
+            is_local,
+            reason.clone(),
+        );
+        self.noted = Some(reason);
     }
 
     fn keep(&mut self) {
@@ -287,7 +324,7 @@ async fn try_open(
     context: &Arc<Context>,
     thread: &Thread,
     handle: &Arc<Handle>,
-    definition: &Definition,
+    definition: &Arc<Definition>,
     doing: &mut (dyn FnMut(String) + Send),
 ) -> Result<Opened, Trouble> {
     let (name, logs, quiet) = (handle.name.as_str(), &handle.logs, &mut |_, _| {});
@@ -300,22 +337,19 @@ async fn try_open(
             Mend::Again,
         ));
     }
-    match definition {
+    match &**definition {
         Definition::Local(server) => {
             let most = context.outside.policy.now().quotas.running;
             context.places.enter(thread.id, handle, most).await?;
-            local::open(
-                context,
-                thread.id,
-                (&handle.name, handle.is_admin),
-                server,
-                logs,
-                quiet,
-                doing,
-            )
-            .await
+            let whose = local::Whose {
+                name: &handle.name,
+                by_operator: handle.is_admin,
+                policy: handle.judged_by(definition, &context.outside.policy),
+            };
+            local::open(context, thread.id, whose, server, logs, quiet, doing).await
         }
         Definition::Remote(server) => {
+            handle.judged_by(definition, &context.outside.policy);
             // What the operator wrote is agreed to by that.
             if !handle.is_admin
                 && !context
@@ -338,8 +372,8 @@ async fn try_open(
 async fn next_order(context: &Context, orders: &mut mpsc::UnboundedReceiver<Order>) -> Order {
     tokio::select! {
         biased;
-        () = context.closing.cancelled() => Order::Stop,
-        order = orders.recv() => order.unwrap_or(Order::Stop),
+        () = context.closing.cancelled() => Order::Stop(Why::Closing),
+        order = orders.recv() => order.unwrap_or(Order::Stop(Why::LetGo)),
     }
 }
 

@@ -1,10 +1,7 @@
 //! Text that servers send, made safe to keep and to show.
 
+use super::hidden::without_hidden;
 use crate::config::Masker;
-
-/// Bytes of a text that are looked at beyond what is kept of it: a secret may be as long as a value (see
-/// [`crate::config::limits::VALUE_BYTES`]) and more when it is encoded.
-const BEYOND: usize = 4 * crate::config::limits::VALUE_BYTES;
 
 /// A server's words with secrets masked, then cut as [`one_line`] does: in the other order the beginning of a secret would
 /// pass.
@@ -17,13 +14,11 @@ pub(super) fn masked_clip(masker: &Masker, text: &str, most: usize) -> String {
     clip(&masked_beginning(masker, text, most), most)
 }
 
+/// As much is looked at beyond what is kept as a secret may reach, and that much is not shown.
 fn masked_beginning(masker: &Masker, text: &str, most: usize) -> String {
-    let mut end = text.len().min(4 * most + BEYOND);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = text.floor_char_boundary(4 * (most + 1) + masker.reach());
     if end < text.len() {
-        masker.mask_beginning(&text[..end])
+        masker.mask_beginning(&text[..end]) + "…"
     } else {
         masker.mask(text)
     }
@@ -94,23 +89,11 @@ pub(super) fn bytes(number: u64) -> String {
     }
 }
 
-/// A line of a program's output without terminal colours and control characters.
+/// A line of a program's output without what cannot be seen: terminal colours, controls, and text for machines.
 pub(super) fn plain_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let mut plain = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c == '\u{1b}' {
-            // CSI: everything up to a final byte; any other escape is two characters.
-            if chars.next() == Some('[') {
-                while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
-            }
-        } else if c == '\t' {
-            plain.push(' ');
-        } else if !c.is_control() {
-            plain.push(c);
-        }
-    }
+    let (seen, _) = without_hidden(&text);
+    let mut plain = seen.replace('\t', " ").replace('\n', "");
     plain.truncate(plain.trim_end().len());
     plain
 }
@@ -144,8 +127,25 @@ mod tests {
                 assert!(!text.contains("hunt"), "{text}");
             }
         }
-        let long = format!("{}hunter22-and-more", "x".repeat(4 * 9 + BEYOND - 8));
-        assert!(!masked_beginning(&masker, &long, 9).contains("hunter22"));
+    }
+
+    #[test]
+    fn a_guess_at_the_limit_is_shown_like_any_other() {
+        let secret = "hunter22-and-more";
+        let masker = Masker::of_env(&[("A_TOKEN".to_owned(), secret.to_owned())]);
+        // The masks of its own secret make what is shown shorter than what is looked at.
+        for lead in ["x ".repeat(4000), format!("{secret} ").repeat(400)] {
+            for most in [9, 300] {
+                let end = 4 * (most + 1) + masker.reach();
+                for cut in [0, 3, 4, 8, 12] {
+                    let shown = |guess: &str| {
+                        let text = format!("{}{guess}{}", &lead[..end - cut], "x".repeat(50));
+                        masked_clip(&masker, &text, most)
+                    };
+                    assert_eq!(shown(&secret[..cut]), shown(&"#".repeat(cut)), "{cut}");
+                }
+            }
+        }
     }
 
     #[test]
@@ -155,5 +155,7 @@ mod tests {
         assert_eq!(one_line(" a\nb\u{0} ", 9), "a b");
         assert_eq!(plain_line(b"\x1b[31mred\x1b[0m\tblue\x07\r"), "red blue");
         assert_eq!(plain_line(b"\xff\xfe"), "\u{fffd}\u{fffd}");
+        let hidden = "a\u{e0041}\u{200b}b\u{202e}c\u{1b}]0;t\u{7} d";
+        assert_eq!(plain_line(hidden.as_bytes()), "abc d");
     }
 }

@@ -3,6 +3,8 @@
 //! Every change goes through the table's lock and ends in one published snapshot, so a reader never sees half of one. The
 //! lock is held for a few microseconds and never over an await; that is what lets a removal take effect at once.
 
+mod known;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,14 +15,15 @@ use tokio::sync::watch;
 
 use super::connection::Connection;
 use super::context::Context;
-use super::handle::{Handle, Tenure};
+use super::handle::{Handle, Tenure, Why};
 use super::listing::Listing;
 use super::names::{Wanted, settle};
 use super::rules::ruled_aside;
 use super::server;
 use super::{Notice, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats, Tool};
-use crate::config::{Definition, Revision, ServerName, ThreadConfig};
+use crate::config::{Definition, Masker, Revision, ServerName, ThreadConfig};
 use crate::thread::ThreadId;
+use known::Known;
 
 /// One loaded thread.
 #[derive(Debug)]
@@ -31,6 +34,7 @@ pub(super) struct Thread {
     snapshot: ArcSwap<Snapshot>,
     /// For calls: by name, without the lock.
     handles: ArcSwap<HashMap<String, Arc<Handle>>>,
+    known: Known,
     /// Counts publications; who waits for one waits here.
     changed: watch::Sender<u64>,
     /// Calls were made since the snapshot's counts were read.
@@ -117,6 +121,10 @@ impl Change<'_> {
 
     /// Sends new calls there from now on.
     pub(super) fn connect(&self, connection: Option<Arc<Connection>>) {
+        if let Some(connection) = &connection {
+            // What it was given is still known when it sleeps.
+            self.handle.masker.store(connection.masker.load_full());
+        }
         self.handle.connection.store(connection);
     }
 }
@@ -129,6 +137,7 @@ impl Thread {
             table: Mutex::default(),
             snapshot: ArcSwap::default(),
             handles: ArcSwap::default(),
+            known: Known::default(),
             changed: watch::Sender::new(0),
             counts_are_old: AtomicBool::new(false),
             ruling: tokio::sync::Mutex::default(),
@@ -182,7 +191,7 @@ impl Thread {
         }
         table.hidden.clone_from(&config.hidden);
         for entry in old.into_values() {
-            entry.handle.let_go();
+            entry.handle.let_go(Why::Removed);
         }
         table.await_report(Pending { revision, touched });
         self.publish_handles(&table);
@@ -194,7 +203,7 @@ impl Thread {
         let mut table = self.lock();
         table.gone = true;
         for entry in table.entries.drain(..) {
-            entry.handle.let_go();
+            entry.handle.let_go(Why::LetGo);
         }
         table.pending.clear();
         self.publish_handles(&table);
@@ -289,6 +298,11 @@ impl Thread {
         self.handles.load().get(server).cloned()
     }
 
+    /// Knows the secrets of all its servers.
+    pub(super) fn masker(&self) -> Arc<Masker> {
+        self.known.of(self.handles.load().values())
+    }
+
     /// Each server with its definition and what it is doing.
     pub(super) fn definitions(&self) -> Vec<(Arc<Handle>, Definition, ServerState)> {
         let table = self.lock();
@@ -337,7 +351,7 @@ impl Thread {
             if before.handle.is_admin == is_admin {
                 return Some(before);
             }
-            before.handle.let_go();
+            before.handle.let_go(Why::Changed);
             None
         });
         let Some(mut entry) = before else {
@@ -373,7 +387,7 @@ impl Thread {
             return (entry, false);
         }
         if definition.is_disabled() {
-            entry.handle.let_go();
+            entry.handle.let_go(Why::SwitchedOff);
             entry.state = ServerState::Disabled;
             entry.tools = Arc::default();
             entry.refused = Arc::default();

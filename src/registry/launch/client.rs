@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::process_table::{ProcessTable, is_marked, kill};
 use super::wire::{Ended, MARKER, Order, Over, Report, SOCKET_BUFFER, Watch};
+use crate::sandbox::Wrapped;
 
 /// A connection to a running launcher.
 pub(in crate::registry) struct Launcher {
@@ -52,6 +53,30 @@ pub(in crate::registry) struct Spawn<'a> {
     pub(in crate::registry) cwd: &'a Path,
     /// What it is watched for.
     pub(in crate::registry) watch: Option<Watch>,
+}
+
+impl<'a> Spawn<'a> {
+    /// What is confined as `wrapped` says, which gives its environment away.
+    pub(in crate::registry) fn of(wrapped: &'a mut Wrapped) -> Self {
+        let Wrapped {
+            run,
+            is_keeper,
+            limits,
+            ..
+        } = wrapped;
+        Self {
+            program: &run.program,
+            arg0: &run.arg0,
+            args: &run.args,
+            env: std::mem::take(&mut run.env),
+            cwd: &run.cwd,
+            watch: limits.map(|limits| Watch {
+                memory: limits.memory_bytes,
+                processes: limits.processes,
+                is_keeper: *is_keeper,
+            }),
+        }
+    }
 }
 
 /// Our ends of a child's pipes.

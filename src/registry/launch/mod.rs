@@ -23,4 +23,4 @@ pub use host::launcher_main;
 pub(super) use client::{Child, Ender, Launcher, Lost, Spawn};
 pub(super) use environment::BaseEnvironment;
 pub(super) use program::{advice_for, find_program};
-pub(super) use wire::{Ended, Over, Watch};
+pub(super) use wire::{Ended, Over};

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use crate::policy::{HostPolicy, Tier};
+use crate::policy::{FolderGrant, Tier};
 use crate::sandbox::{Granted, HomeError, Sandbox};
-use crate::thread::ThreadId;
 
 use super::super::text::bytes;
 
@@ -35,14 +34,14 @@ pub(super) fn allowed(
     }
 }
 
-/// The folders that an operator granted to this thread. What would show the bot's own data is left out, whatever it says.
-pub(super) fn granted(policy: &HostPolicy, thread: ThreadId, data: &Path) -> Vec<Granted> {
+/// The folders that an operator granted, as they are on this machine. What would show the bot's own data is left out, whatever it says.
+pub(super) fn granted(folders: &[FolderGrant], data: &Path) -> Vec<Granted> {
     let is_of_the_system = |path: &Path| {
         let own = ["/proc", "/sys", "/dev", "/run/switchboard", "/home/thread"];
         path == Path::new("/") || own.iter().any(|own| path.starts_with(own))
     };
-    let folders = policy.folders.iter().filter(|folder| folder.is_for(thread));
     folders
+        .iter()
         // What is not there cannot be shown, and holds up nobody.
         .filter_map(|folder| {
             let path = folder

@@ -11,12 +11,12 @@ use super::super::allowed;
 use super::super::context::Context;
 use super::super::launch::{advice_for, find_program};
 use super::super::trouble::{Mend, Trouble};
-use super::cage::{HOME_IS_FULL, advice_for_folder, allowed, granted};
+use super::cage::{HOME_IS_FULL, advice_for_folder, granted};
+use super::terms::Terms;
 use crate::config::StdioServer;
 use crate::demo;
-use crate::sandbox::{
-    Cage, Granted, Limits, Network, Owner, Run, Wrapped, make_home, working_folder,
-};
+use crate::policy::HostPolicy;
+use crate::sandbox::{Cage, Granted, Network, Owner, Run, Wrapped, make_home, working_folder};
 use crate::thread::ThreadId;
 
 /// How long a program and a folder are looked for.
@@ -33,17 +33,28 @@ pub(in crate::registry) struct Located {
     pub(super) home: (PathBuf, Option<Owner>),
 }
 
+/// How it is to be started.
+#[derive(Debug)]
+pub(super) struct Launch {
+    pub(super) policy: Arc<HostPolicy>,
+    /// What that policy makes of it.
+    pub(super) terms: Terms,
+    /// What the grant of the terms became.
+    pub(super) network: Network,
+    /// The folder of its package.
+    pub(super) package: Option<Granted>,
+}
+
 /// Finds the program and the folder. They may be on a mount that does not answer, so it is done on a thread that nobody
 /// needs, and given up after a while.
 pub(in crate::registry) async fn locate(
     context: &Arc<Context>,
     thread: ThreadId,
     server: &StdioServer,
-    network: Network,
-    package: Option<Granted>,
+    launch: Launch,
 ) -> Result<Located, Trouble> {
     let (own, definition) = (context.clone(), server.clone());
-    let look = move || locate_now(&own, thread, &definition, network, package);
+    let look = move || locate_now(&own, thread, &definition, launch);
     look_within(&context.looks, look).await.unwrap_or_else(|| {
         Err(Trouble {
             stage: Stage::Command,
@@ -93,9 +104,17 @@ fn locate_now(
     context: &Context,
     thread: ThreadId,
     server: &StdioServer,
-    network: Network,
-    package: Option<Granted>,
+    launch: Launch,
 ) -> Result<Located, Trouble> {
+    let Launch {
+        policy,
+        terms,
+        network,
+        package,
+    } = launch;
+    let Terms {
+        sandbox, limits, ..
+    } = terms;
     let trouble = |what: String, advice: &str| Trouble {
         stage: Stage::Command,
         what,
@@ -120,9 +139,6 @@ fn locate_now(
         ));
     }
     let is_demo = demo::is_demo(&server.command, &server.args);
-    let policy = context.outside.policy.now();
-    let sandbox = allowed(&context.outside.sandbox, policy.sandbox, is_demo)
-        .map_err(|why| trouble(why, "Ask whoever runs the bot."))?;
     let owner = sandbox.owner(thread);
     let home = context.options.homes.join(thread.to_string());
     let home = make_home(&home, owner).map_err(|error| {
@@ -133,10 +149,10 @@ fn locate_now(
     })?;
     let used = context
         .homes
-        .room(&sandbox, thread, (&home, owner), policy.quotas.home_bytes)
+        .room(&sandbox, thread, (&home, owner), limits.file_bytes)
         .map_err(|why| trouble(why, HOME_IS_FULL))?;
     let data = context.data();
-    let mut folders = granted(&policy, thread, &data);
+    let mut folders = granted(&terms.folders, &data);
     let cwd = working_folder(&home, server.cwd.as_deref(), &folders, sandbox.confines())
         .map_err(|error| trouble(error.to_string(), advice_for_folder(&error)))?;
     let is_package = package.is_some();
@@ -163,7 +179,7 @@ fn locate_now(
         owner,
         folders,
         network,
-        limits: Limits::of(&policy.quotas, used),
+        limits: limits.beside(used),
     };
     let run = Run {
         program: program.clone(),

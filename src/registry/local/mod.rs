@@ -6,6 +6,7 @@ mod locate;
 mod packages;
 mod process;
 mod quota;
+mod terms;
 mod way_out;
 
 use std::sync::Arc;
@@ -21,44 +22,61 @@ use super::connection::{
     Backing, Client, Connection, Opened, Parts, greeting, handshake_words, list_words,
 };
 use super::context::Context;
-use super::launch::{Lost, Spawn, Watch};
+use super::launch::{Lost, Spawn};
 use super::listing::{Listing, list_tools};
 use super::logs::Logs;
 use super::text::masked_line;
 use super::transport::{Events, PipeTransport};
 use super::trouble::{Mend, Trouble};
 use crate::config::{Masker, ServerName, StdioServer};
-use crate::sandbox::Wrapped;
+use crate::policy::HostPolicy;
 use crate::thread::ThreadId;
 
+use locate::Launch;
 pub(super) use locate::look_within;
 pub use packages::Pinned;
 pub(super) use packages::{Sources, pin};
 pub(super) use process::Process;
 pub(super) use quota::Homes;
+pub(super) use terms::{Terms, has_word};
 
 /// A process that lives this long did not end at once; what ends it later is told where it happens.
 const NOT_AT_ONCE: Duration = Duration::from_millis(500);
 
+/// Whose start it is.
+pub(super) struct Whose<'a> {
+    pub(super) name: &'a ServerName,
+    /// The entry is the operator's own.
+    pub(super) by_operator: bool,
+    /// What it is started under, whatever the policy becomes meanwhile.
+    pub(super) policy: Arc<HostPolicy>,
+}
+
 /// Finds the program, starts it and brings the connection up; `passed` is told each stage that is passed, and `doing`
-/// what takes a while before the process. `by_operator` is whether the entry is the operator's own.
+/// what takes a while before the process.
 pub(super) async fn open(
     context: &Arc<Context>,
     thread: ThreadId,
-    (name, by_operator): (&ServerName, bool),
+    Whose {
+        name,
+        by_operator,
+        policy,
+    }: Whose<'_>,
     server: &StdioServer,
     logs: &Arc<Logs>,
     passed: &mut (dyn FnMut(Stage, String) + Send),
     doing: &mut (dyn FnMut(String) + Send),
 ) -> Result<Opened, Trouble> {
-    let (way_out, less) = way_out::open(context, thread, name, server, by_operator).await?;
+    let word = has_word(context, &[&*policy], thread, (name, by_operator), server).await;
+    let (terms, less) = Terms::of(context, &policy, thread, server, word)?;
     if let Some(less) = less {
-        logs.note(less.to_owned());
+        logs.note(less.words().to_owned());
     }
+    let way_out = way_out::open(context, thread, name, server, &terms.grant)?;
     // The word and the grant are for the entry as it stands in the file.
     let (server, masker) = expand::expanded(context, thread, server).await?;
     let (server, masker) = (&server, Arc::new(masker));
-    let installed = packages::installed(context, thread, server, doing).await?;
+    let installed = packages::installed(context, thread, name, server, doing).await?;
     let (server, folder) = match &installed {
         Some(installed) => {
             let what = installed.package.clone();
@@ -67,7 +85,13 @@ pub(super) async fn open(
         }
         None => (server, None),
     };
-    let located = locate::locate(context, thread, server, way_out.network(), folder).await?;
+    let launch = Launch {
+        policy,
+        terms,
+        network: way_out.network(),
+        package: folder,
+    };
+    let located = locate::locate(context, thread, server, launch).await?;
     passed(Stage::Command, located.program.display().to_string());
     let deadline = Instant::now() + context.options.start_timeout;
     let cannot_start = |error: std::io::Error| Trouble {
@@ -78,34 +102,19 @@ pub(super) async fn open(
         said: Vec::new(),
     };
     let launcher = context.launcher().map_err(cannot_start)?;
-    let Wrapped {
-        run,
-        preamble,
-        is_keeper,
-        limits,
-    } = located.wrapped;
-    let home = located.home;
+    let (mut wrapped, home) = (located.wrapped, located.home);
     let (child, mut pipes) = launcher
-        .spawn(Spawn {
-            program: &run.program,
-            arg0: &run.arg0,
-            args: &run.args,
-            env: run.env,
-            cwd: &run.cwd,
-            watch: limits.map(|limits| Watch {
-                memory: limits.memory_bytes,
-                processes: limits.processes,
-                is_keeper,
-            }),
-        })
+        .spawn(Spawn::of(&mut wrapped))
         .await
         .map_err(cannot_start)?;
-    if !preamble.is_empty() {
+    if !wrapped.preamble.is_empty() {
         // One that ends before it read this is told by its end.
-        let _ = tokio::time::timeout_at(deadline, pipes.stdin.write_all(&preamble)).await;
+        let _ = tokio::time::timeout_at(deadline, pipes.stdin.write_all(&wrapped.preamble)).await;
     }
     let (transport, outgoing, events) = PipeTransport::new(pipes.stdin, pipes.stdout);
-    let watched = limits.map(|_| quota::watch(context, thread, (&home.0, home.1), child.ender()));
+    let watched = wrapped
+        .limits
+        .map(|_| quota::watch(context, thread, (&home.0, home.1), child.ender()));
     let mut process = Process {
         child,
         watched,

@@ -11,10 +11,10 @@ use super::super::Stage;
 use super::super::context::Context;
 use super::super::network::{NetworkBook, WaysOut};
 use super::super::trouble::{Mend, Trouble};
+use super::terms::ways;
 use crate::config::{NetworkGrant, ServerName, StdioServer};
-use crate::demo;
-use crate::net::egress::{Contact, Gate, Reach, Witness};
-use crate::policy::{Granted, Ways};
+use crate::net::egress::{Contact, Gate, Purpose, Reach, Witness};
+use crate::policy::Ways;
 use crate::sandbox::Network;
 use crate::thread::ThreadId;
 
@@ -53,47 +53,32 @@ impl WayOut {
 impl Context {
     /// What can be granted here.
     pub(in crate::registry) fn network_ways(&self) -> Ways {
-        let sandbox = &self.outside.sandbox;
-        Ways {
-            most: self.outside.policy.now().network,
-            confined: sandbox.confines(),
-            proxy: sandbox.takes_proxy() && self.outside.ways_out.is_some(),
-        }
+        ways(self, &self.outside.policy.now())
     }
 }
 
-/// Works out a server's grant and opens its gate; a sentence where it gets less than its entry asks for. `by_operator` is
-/// whether the operator wrote the entry.
-pub(in crate::registry) async fn open(
+/// Opens the gate that a server's grant is.
+pub(super) fn open(
     context: &Arc<Context>,
     thread: ThreadId,
     name: &ServerName,
     server: &StdioServer,
-    by_operator: bool,
-) -> Result<(WayOut, Option<&'static str>), Trouble> {
-    let ways = context.network_ways();
-    if demo::is_demo(&server.command, &server.args) {
-        return Ok((WayOut::None, None));
-    }
-    let word = ways.needs_word(&server.network)
-        && (by_operator || has_word(context, thread, name, server).await);
-    let Granted { grant, less } = ways.granted(&server.network, word);
+    grant: &NetworkGrant,
+) -> Result<WayOut, Trouble> {
     let reach = match grant {
-        NetworkGrant::Hosts(hosts) => Reach::Hosts(hosts),
+        NetworkGrant::Hosts(hosts) => Reach::Hosts(hosts.clone()),
         NetworkGrant::Public => Reach::Public,
-        NetworkGrant::Host => return Ok((WayOut::Host, None)),
-        NetworkGrant::None | NetworkGrant::Unsaid => {
-            return Ok((WayOut::None, less.map(crate::policy::Less::words)));
-        }
+        NetworkGrant::Host => return Ok(WayOut::Host),
+        NetworkGrant::None | NetworkGrant::Unsaid => return Ok(WayOut::None),
     };
     let Some(WaysOut { egress, book }) = &context.outside.ways_out else {
-        return Ok((WayOut::None, None));
+        return Ok(WayOut::None);
     };
     let noting = CancellationToken::new();
     let seen = Arc::new(Seen::default());
     let witness: Arc<Seen> = Arc::clone(&seen);
     let gate = egress
-        .open(name.as_str(), reach, witness)
+        .open(Purpose::Server(thread), name.as_str(), reach, witness)
         .map_err(|error| Trouble {
             stage: Stage::Process,
             what: format!("its way to the network could not be opened: {error}"),
@@ -109,25 +94,10 @@ pub(in crate::registry) async fn open(
         server: server.clone(),
     };
     context.tasks.spawn(note.follow(noting.clone()));
-    let way = WayOut::Proxy {
+    Ok(WayOut::Proxy {
         gate,
         _noting: noting.drop_guard(),
-    };
-    Ok((way, less.map(crate::policy::Less::words)))
-}
-
-async fn has_word(
-    context: &Context,
-    thread: ThreadId,
-    name: &ServerName,
-    server: &StdioServer,
-) -> bool {
-    let Some(ways) = &context.outside.ways_out else {
-        return false;
-    };
-    let (book, name, server) = (Arc::clone(&ways.book), name.clone(), server.clone());
-    let look = move || book.has_word(thread, &name, &server);
-    tokio::task::spawn_blocking(look).await.unwrap_or(false)
+    })
 }
 
 /// What a server reached and nobody has written down yet.

@@ -30,6 +30,9 @@ pub(super) use probe::probe;
 pub(super) use stream::{EVENT_BYTES, EventStream, events, media_type, read_body};
 pub(super) use wire::{Ask, Wire, WireError};
 
+#[cfg(fuzzing)]
+pub use sse::{Told, events_of};
+
 /// Connects a remote server: handshake and list of tools. `passed` is told each stage that is passed.
 pub(super) async fn open(
     context: &Context,

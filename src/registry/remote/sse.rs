@@ -3,6 +3,9 @@
 //! The stream is never resumed: its end is the end of the connection, and whoever wants more connects anew and shakes hands
 //! again. Nothing is read ahead, so a server that floods waits for whoever takes its messages.
 
+#[cfg(fuzzing)]
+mod fuzzing;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,6 +22,9 @@ use url::Url;
 use super::super::text::one_line;
 use super::super::transport::{Noise, id_of_answer, unreadable};
 use super::{Ask, EventStream, Wire, WireError, events, media_type, read_body};
+
+#[cfg(fuzzing)]
+pub use fuzzing::{Told, events_of};
 
 /// How long the head of the stream is waited for.
 const STREAM_LIMIT: Duration = Duration::from_secs(30);

@@ -13,8 +13,9 @@ use super::wire::Failing as _;
 use super::{Wire, WireError};
 use crate::registry::transport::{Flood, Noise};
 
-/// The largest event, and the largest body, that is read.
-pub(in crate::registry) const EVENT_BYTES: usize = 4 * 1024 * 1024;
+/// The largest event, and the largest body, that is read; little under the fuzzer, whose inputs are short.
+pub(in crate::registry) const EVENT_BYTES: usize =
+    if cfg!(fuzzing) { 512 } else { 4 * 1024 * 1024 };
 
 /// Bytes of a stream that count as one message that nobody asked for.
 const NOISE_BYTES: f64 = 4096.0;
@@ -29,9 +30,19 @@ pub(in crate::registry) fn events(
     wire: &Wire,
     most: Option<usize>,
 ) -> EventStream {
-    let closed = wire.closed().clone();
+    let noise = Noise::until(wire.options().flood_limit);
+    events_until(wire.closed().clone(), response, noise, most)
+}
+
+/// The same until `closed`.
+pub(super) fn events_until(
+    closed: CancellationToken,
+    response: reqwest::Response,
+    noise: Noise,
+    most: Option<usize>,
+) -> EventStream {
     let held = Held::new(response.bytes_stream(), closed.clone());
-    let bounded = Bounded::new(held, Noise::until(wire.options().flood_limit), most).pieces();
+    let bounded = Bounded::new(held, noise, most).pieces();
     SseStream::from_bytes_stream(Box::pin(bounded))
         .take_until(closed.cancelled_owned())
         .boxed()

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::super::connection::{Backing, Connection};
-use super::super::handle::Order;
+use super::super::handle::{Order, Why};
 use super::super::remote::{self, RemoteOptions};
 use super::super::text::sentence;
 use super::super::thread::Change;
@@ -57,8 +57,14 @@ impl Server {
             self.crashes = 0;
         }
         connection.events.close();
-        self.retire(false);
+        let why = Why::Ended(self.cause(&trouble));
+        self.retire(false, why);
         self.went_down(&trouble).await
+    }
+
+    /// What happened in words, for the audit: no line of its own, and nothing of what to do.
+    pub(super) fn cause(&self, trouble: &Trouble) -> String {
+        self.handle.mask(&trouble.what)
     }
 
     pub(super) async fn went_down(&mut self, trouble: &Trouble) -> Step {
@@ -150,8 +156,11 @@ impl Server {
     pub(super) async fn rest(&mut self, asleep: bool) -> Step {
         loop {
             let order = next_order(&self.context, &mut self.orders).await;
-            if asleep && matches!(order, Order::Wake) {
-                return Step::Start;
+            match order {
+                Order::Wake if asleep => return Step::Start,
+                // It is started on other terms when it is needed.
+                Order::Relaunch if asleep => continue,
+                _ => {}
             }
             if let Some(step) = self.obey(order) {
                 return step;

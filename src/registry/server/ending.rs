@@ -3,10 +3,9 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::super::ServerState;
 use super::super::connection::Backing;
 use super::super::context::Context;
-use super::super::handle::Handle;
+use super::super::handle::{Handle, Why};
 use super::super::thread::Thread;
 use super::Running;
 use crate::audit::{Entry, What};
@@ -22,7 +21,7 @@ pub(super) async fn end(
     thread: Arc<Thread>,
     handle: Arc<Handle>,
     running: Running,
-    drain: bool,
+    (drain, why): (bool, Why),
 ) {
     let Running {
         connection,
@@ -30,7 +29,6 @@ pub(super) async fn end(
         ..
     } = running;
     let hurry = context.hurry.clone();
-    let by_itself = connection.events.ended.is_cancelled();
     if drain {
         let until = Instant::now() + DRAIN;
         // Calls under way hold the connection.
@@ -74,7 +72,7 @@ pub(super) async fn end(
     }
     // Whoever still waits for an answer is told.
     connection.events.close();
-    note_end(&context, &thread, &handle, by_itself);
+    note_end(&context, &thread, &handle, why);
 }
 
 /// Writes down that a server came up.
@@ -88,26 +86,30 @@ pub(super) fn note_start(context: &Context, thread: &Thread, handle: &Handle, is
         .note(thread.id, Entry::of_the_bot(what));
 }
 
-/// Writes down that it ended, and why: what became of it tells.
-fn note_end(context: &Context, thread: &Thread, handle: &Handle, by_itself: bool) {
-    let snapshot = thread.glance();
-    let state = snapshot
-        .server(handle.name.as_str())
-        .map(|view| &view.state);
-    let reason = match state {
-        _ if context.closing.is_cancelled() => "the bot ended".to_owned(),
-        Some(
-            ServerState::BackingOff { reason, .. }
-            | ServerState::Parked { reason }
-            | ServerState::Failed { reason }
-            | ServerState::NeedsLogin { reason, .. },
-        ) => reason.clone(),
-        _ if by_itself => "it ended by itself".to_owned(),
-        Some(ServerState::Asleep) => "nobody used it".to_owned(),
-        None | Some(ServerState::Disabled) => "it was switched off, removed or let go".to_owned(),
-        Some(_) => "it was started again".to_owned(),
-    };
+/// Writes down that a server did not come up.
+pub(super) fn note_failure(
+    context: &Context,
+    thread: &Thread,
+    handle: &Handle,
+    is_local: bool,
+    reason: String,
+) {
+    let tier = context.outside.sandbox.tier.filter(|_| is_local);
     let server = handle.name.to_string();
+    let what = What::NotStarted {
+        server,
+        reason,
+        tier,
+    };
+    context
+        .outside
+        .audit
+        .note(thread.id, Entry::of_the_bot(what));
+}
+
+/// Writes down that it ended, and why.
+fn note_end(context: &Context, thread: &Thread, handle: &Handle, why: Why) {
+    let (server, reason) = (handle.name.to_string(), why.words());
     let what = What::Stopped { server, reason };
     context
         .outside

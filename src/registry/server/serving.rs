@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rmcp::service::ServiceError;
 
 use super::super::ServerState;
-use super::super::handle::Order;
+use super::super::handle::{Order, Why};
 use super::super::listing::{Listing, list_tools};
 use super::health::Health;
 use super::tools::{keep, tools_changed};
@@ -51,25 +51,29 @@ impl Server {
                         let is_free = Arc::strong_count(&connection) <= IDLE_HOLDERS && !self.handle.is_awaited();
                         if self.handle.is_sleepy() && listing.is_none() && is_free {
                             drop((connection, listing));
-                            return self.fall_asleep();
+                            return self.fall_asleep(Why::Place);
                         }
                     }
                     Order::Redefine(definition, edition) => {
                         self.redefine(definition, edition);
                         return Step::Start;
                     }
-                    Order::Restart(reply) => {
-                        self.replies.push(reply);
+                    order @ (Order::Restart(_) | Order::Relaunch) => {
+                        let mut why = Why::Policy;
+                        if let Order::Restart(reply) = order {
+                            self.replies.push(reply);
+                            why = Why::Asked;
+                        }
                         self.crashes = 0;
                         drop((connection, listing));
                         self.update(|change| {
                             change.connect(None);
                             change.start();
                         });
-                        self.retire(false);
+                        self.retire(false, why);
                         return Step::Start;
                     }
-                    Order::Stop => return Step::End,
+                    Order::Stop(why) => return Step::End(why),
                 },
                 () = backing.ended() => break,
                 () = connection.events.ended.cancelled() => break,
@@ -122,7 +126,7 @@ impl Server {
                     let is_held = Arc::strong_count(&connection) > IDLE_HOLDERS || self.handle.is_awaited();
                     if unused >= idle && listing.is_none() && !is_held {
                         drop((connection, listing));
-                        return self.fall_asleep();
+                        return self.fall_asleep(Why::Unused);
                     }
                     look_at = now + idle.saturating_sub(unused).max(Duration::from_millis(50));
                 }
@@ -132,13 +136,13 @@ impl Server {
         self.ended_unexpectedly(&connection).await
     }
 
-    fn fall_asleep(&mut self) -> Step {
+    fn fall_asleep(&mut self, why: Why) -> Step {
         self.update(|change| {
             change.connect(None);
             *change.state = ServerState::Asleep;
         });
         // A call that got hold of the connection just now is given time to finish.
-        self.retire(true);
+        self.retire(true, why);
         Step::Rest { asleep: true }
     }
 }

@@ -178,7 +178,7 @@ async fn an_edit_while_a_start_ends_is_reported_when_the_edit_has_started() {
         "{told:?}"
     );
     // Whose server it is not any more has no say at all.
-    handle.let_go();
+    handle.let_go(Why::Removed);
     assert!(!thread.update(&handle, tenure, |change| *change.tools = [].into()));
 }
 

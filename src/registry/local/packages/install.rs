@@ -6,19 +6,24 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::super::super::Stage;
 use super::super::super::context::Context;
 use super::super::super::trouble::{Mend, Trouble};
+use super::super::locate::look_within;
 use super::recognise::{Manager, Package};
 use super::step::{Step, may_run_scripts, run};
 use super::{folder, words};
+use crate::audit::{Entry, What};
+use crate::config::ServerName;
 use crate::thread::ThreadId;
 
 /// How long an installation takes at most.
@@ -91,6 +96,7 @@ fn asked(package: &Package) -> String {
 pub(super) async fn ensure(
     context: &Arc<Context>,
     thread: ThreadId,
+    server: &ServerName,
     package: &Package,
     version: &str,
 ) -> Result<Program, Trouble> {
@@ -112,24 +118,51 @@ pub(super) async fn ensure(
         return Ok(program.clone());
     }
     if note.is_none() {
-        install(context, thread, package, version, &place).await?;
+        let installed = install(context, thread, package, version, &place).await;
+        note_installation(context, thread, server, package, version, &installed);
+        installed?;
     }
     let mut note = note.unwrap_or_default();
     let (found, own) = (package.clone(), place.clone());
-    let finding = move || {
-        let program = match found.manager {
-            Manager::Npm => npm_program(&own, &found),
-            Manager::Uv => uv_program(&own, &found),
-        }
-        .ok_or_else(|| no_program(&found))?;
-        note.programs.insert(wanted, program.clone());
-        note.asked.extend(asked);
-        note.asked.dedup();
-        keep_note(&own, &note).map_err(|error| cannot_keep(&error))?;
-        Ok(program)
+    // What lies there was written by the package: nothing of the bot's waits for it without an end.
+    let seek = move || match found.manager {
+        Manager::Npm => npm_program(&own, &found),
+        Manager::Uv => uv_program(&own, &found),
     };
-    let looked = tokio::task::spawn_blocking(finding).await;
-    looked.map_err(|error| cannot_keep(&error))?
+    let program = match look_within(&context.looks, seek).await {
+        Some(program) => program.ok_or_else(|| no_program(package))?,
+        None => return Err(cannot_look(package)),
+    };
+    note.programs.insert(wanted, program.clone());
+    note.asked.extend(asked);
+    note.asked.dedup();
+    let keep = move || keep_note(&place, &note);
+    let kept = tokio::task::spawn_blocking(keep).await;
+    kept.map_err(|error| cannot_keep(&error))?
+        .map_err(|error| cannot_keep(&error))?;
+    Ok(program)
+}
+
+/// Writes down what came of it. The step is given no secret, so there is none in what it says.
+fn note_installation(
+    context: &Context,
+    thread: ThreadId,
+    server: &ServerName,
+    package: &Package,
+    version: &str,
+    installed: &Result<(), Trouble>,
+) {
+    let outcome = match installed {
+        Ok(()) => "installed".to_owned(),
+        Err(trouble) => trouble.what.clone(),
+    };
+    let what = What::Installed {
+        server: server.to_string(),
+        package: format!("{}@{version}", package.name),
+        outcome,
+    };
+    let audit = &context.outside.audit;
+    audit.note(thread, Entry::of_the_bot(what));
 }
 
 async fn install(
@@ -235,6 +268,7 @@ fn npm_program(place: &Path, package: &Package) -> Option<Program> {
         program.clone()
     } else {
         let description = modules.join(&package.name).join("package.json");
+        let description = inside(place, &description)?;
         let description: Value = serde_json::from_slice(&read(&description)?).ok()?;
         let short = package.name.rsplit('/').next().unwrap_or_default();
         match description.get("bin")? {
@@ -246,10 +280,7 @@ fn npm_program(place: &Path, package: &Package) -> Option<Program> {
     };
     let is_name = !bin.is_empty() && !bin.contains('/') && bin != "..";
     let script = is_name.then(|| modules.join(".bin").join(bin))?;
-    let script = script.canonicalize().ok()?;
-    if !script.starts_with(place.canonicalize().ok()?) {
-        return None;
-    }
+    let script = inside(place, &script)?;
     let path = script.to_string_lossy().into_owned();
     let begin = read(&script)?;
     let first = begin.split(|byte| *byte == b'\n').next()?;
@@ -290,10 +321,24 @@ fn uv_program(place: &Path, package: &Package) -> Option<Program> {
     })
 }
 
+/// Where a path leads to, if that is in the package's own folder.
+fn inside(place: &Path, path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    path.starts_with(place.canonicalize().ok()?).then_some(path)
+}
+
+/// The beginning of a plain file. Who wrote it may have put something else there: a pipe nobody writes to, for which an
+/// open would wait for ever, a symlink, a device.
 fn read(path: &Path) -> Option<Vec<u8>> {
     use std::io::Read as _;
+    let flags = (OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::NOCTTY).bits();
+    let flags = i32::try_from(flags).ok()?;
+    let mut open = std::fs::OpenOptions::new();
+    let file = open.read(true).custom_flags(flags).open(path).ok()?;
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut bytes = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
     file.take(DESCRIPTION).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }
@@ -345,4 +390,87 @@ fn cannot_keep(error: &dyn std::fmt::Display) -> Trouble {
         "Ask whoever runs the bot.",
         Mend::Again,
     )
+}
+
+fn cannot_look(package: &Package) -> Trouble {
+    Trouble::new(
+        Stage::Package,
+        format!(
+            "the folder of the package `{}` does not answer",
+            package.name
+        ),
+        "Try again; if it stays so, ask whoever runs the bot.",
+        Mend::Again,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::super::recognise::package;
+    use super::*;
+    use crate::config::{NetworkGrant, StdioServer};
+
+    /// What lies in a package's folder.
+    enum Lies {
+        File(&'static str),
+        Pipe,
+        /// To somewhere outside.
+        Link(&'static str),
+    }
+    use Lies::{File, Link, Pipe};
+
+    impl Lies {
+        fn put(&self, path: &Path) {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match self {
+                File(text) => std::fs::write(path, text).unwrap(),
+                Pipe => mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap(),
+                Link(to) => symlink(to, path).unwrap(),
+            }
+        }
+    }
+
+    #[test]
+    fn d11_what_a_package_puts_in_the_place_of_its_program_holds_nobody_up() {
+        const NAMES_IT: &str = r#"{"bin": "x.js"}"#;
+        for (description, program, expected) in [
+            (File(NAMES_IT), File("#!/usr/bin/env node\n"), Some("node")),
+            (File(NAMES_IT), File("no script"), Some("itself")),
+            (File(NAMES_IT), Pipe, None),
+            (File(NAMES_IT), Link("/dev/zero"), None),
+            (File(NAMES_IT), Link("/bin/sh"), None),
+            (Pipe, File("#!/usr/bin/env node\n"), None),
+            (Link("/dev/zero"), File("#!/usr/bin/env node\n"), None),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let modules = place.path().join("node_modules");
+            description.put(&modules.join("pkg/package.json"));
+            program.put(&modules.join(".bin/pkg"));
+            let line = StdioServer {
+                command: "npx".to_owned(),
+                args: vec!["-y".to_owned(), "pkg".to_owned()],
+                env: Vec::new(),
+                cwd: None,
+                network: NetworkGrant::Unsaid,
+                disabled: false,
+            };
+            let package = package(&line).unwrap().unwrap();
+            let (sender, found) = std::sync::mpsc::channel();
+            let at = place.path().to_owned();
+            std::thread::spawn(move || sender.send(npm_program(&at, &package)));
+            // So long only where it hangs.
+            let found = found.recv_timeout(Duration::from_secs(30));
+            let script = modules.join(".bin/pkg");
+            let found = found.expect("it hangs").map(|program| program.command);
+            let expected = expected.map(|expected| match expected {
+                "itself" => script.to_string_lossy().into_owned(),
+                command => command.to_owned(),
+            });
+            assert_eq!(found, expected);
+        }
+    }
 }

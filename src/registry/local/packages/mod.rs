@@ -23,7 +23,7 @@ use super::super::Stage;
 use super::super::allowed;
 use super::super::context::Context;
 use super::super::trouble::{Mend, Trouble};
-use crate::config::{Definition, StdioServer};
+use crate::config::{Definition, ServerName, StdioServer};
 use crate::sandbox::Granted;
 use crate::thread::ThreadId;
 
@@ -84,6 +84,7 @@ pub(in crate::registry) async fn pin(
 pub(super) async fn installed(
     context: &Arc<Context>,
     thread: ThreadId,
+    name: &ServerName,
     server: &StdioServer,
     doing: &mut (dyn FnMut(String) + Send),
 ) -> Result<Option<Installed>, Trouble> {
@@ -111,7 +112,7 @@ pub(super) async fn installed(
     if !install::is_there(&place) {
         doing(format!("installing {}@{version}", found.name));
     }
-    let program = install::ensure(context, thread, &found, &version).await?;
+    let program = install::ensure(context, thread, name, &found, &version).await?;
     let mut args = program.before;
     args.extend(found.args.iter().cloned());
     Ok(Some(Installed {

@@ -10,7 +10,7 @@ use tokio::net::unix::pipe;
 
 use super::super::super::Stage;
 use super::super::super::context::Context;
-use super::super::super::launch::{Ended, Spawn, Watch, advice_for, find_program};
+use super::super::super::launch::{Ended, Spawn, advice_for, find_program};
 use super::super::super::logs::Logs;
 use super::super::super::network::WaysOut;
 use super::super::super::trouble::{Mend, Trouble};
@@ -18,7 +18,7 @@ use super::super::cage::allowed;
 use super::recognise::{Manager, Package};
 use super::words;
 use crate::config::Masker;
-use crate::net::egress::{Contact, Gate, Reach, Witness};
+use crate::net::egress::{Contact, Gate, Purpose, Reach, Witness};
 use crate::sandbox::{Cage, Granted, Limits, Network, Run, Wrapped, make_home, measure};
 use crate::thread::ThreadId;
 
@@ -56,7 +56,7 @@ pub(super) async fn run(
     step: Step<'_>,
 ) -> Result<String, Trouble> {
     let trouble = |what: String| Trouble::new(Stage::Package, what, "Try again.", Mend::Again);
-    let gate = open_gate(context, step.package.manager).map_err(&trouble)?;
+    let gate = open_gate(context, thread, step.package.manager).map_err(&trouble)?;
     let most = context.outside.policy.now().quotas.home_bytes;
     let prepared = {
         let (own, place) = (Arc::clone(context), step.place.to_owned());
@@ -69,12 +69,8 @@ pub(super) async fn run(
         let prepare = move || prepare(&own, thread, manager, args, variables, &place, network);
         tokio::task::spawn_blocking(prepare).await
     };
-    let Wrapped {
-        run,
-        preamble,
-        is_keeper,
-        limits,
-    } = prepared.map_err(|error| trouble(format!("it could not be prepared: {error}")))??;
+    let mut wrapped =
+        prepared.map_err(|error| trouble(format!("it could not be prepared: {error}")))??;
     let cannot = |error: std::io::Error| {
         trouble(format!(
             "{} could not be started: {error}",
@@ -83,25 +79,14 @@ pub(super) async fn run(
     };
     let launcher = context.launcher().map_err(cannot)?;
     let (mut child, mut pipes) = launcher
-        .spawn(Spawn {
-            program: &run.program,
-            arg0: &run.arg0,
-            args: &run.args,
-            env: run.env,
-            cwd: &run.cwd,
-            watch: limits.map(|limits| Watch {
-                memory: limits.memory_bytes,
-                processes: limits.processes,
-                is_keeper,
-            }),
-        })
+        .spawn(Spawn::of(&mut wrapped))
         .await
         .map_err(cannot)?;
     let logs = Arc::new(Logs::default());
     let mut drained = logs.drain(pipes.stderr, Arc::new(Masker::default()));
     let speaking = async move {
         // One that ends before it read this is told by its end.
-        let _ = pipes.stdin.write_all(&preamble).await;
+        let _ = pipes.stdin.write_all(&wrapped.preamble).await;
         let _ = pipes.stdin.write_all(step.input.as_bytes()).await;
         drop(pipes.stdin);
     };
@@ -122,7 +107,11 @@ pub(super) async fn run(
 }
 
 /// The way to the registries; `None` where there is no proxy, and the manager alone runs, with the host's network.
-fn open_gate(context: &Context, manager: Manager) -> Result<Option<Gate>, String> {
+fn open_gate(
+    context: &Context,
+    thread: ThreadId,
+    manager: Manager,
+) -> Result<Option<Gate>, String> {
     let Some(WaysOut { egress, .. }) = &context.outside.ways_out else {
         return Ok(None);
     };
@@ -130,8 +119,9 @@ fn open_gate(context: &Context, manager: Manager) -> Result<Option<Gate>, String
         return Ok(None);
     }
     let reach = Reach::Hosts(context.sources().patterns(manager));
+    let purpose = Purpose::Install(thread);
     egress
-        .open(words::manager(manager), reach, Arc::new(Nobody))
+        .open(purpose, words::manager(manager), reach, Arc::new(Nobody))
         .map(Some)
         .map_err(|error| format!("the way to the registries could not be opened: {error}"))
 }
@@ -180,7 +170,7 @@ fn prepare(
             write: true,
         }],
         network,
-        limits: Limits::of(&policy.quotas, 0),
+        limits: Limits::of(&policy.quotas).beside(0),
     };
     let run = Run {
         program,
