@@ -139,6 +139,8 @@ pub(super) enum Screen {
     Demo,
     /// The last good configuration, proposed in place of a broken file.
     Repair,
+    /// What stands written out in the files, proposed sealed.
+    Seal,
     /// Who may use the bot.
     Admin,
     /// Who may do what in this chat.
@@ -327,7 +329,7 @@ macro_rules! codes {
 
 codes!(Screen {
     Add = "add", Connect = "conn", PasteJson = "json", Upload = "up", Download = "down", Status = "stat", History = "hist", Help = "help",
-    Examples = "ex", Demo = "demo", Repair = "fix", Close = "close",
+    Examples = "ex", Demo = "demo", Repair = "fix", Seal = "seal", Close = "close",
     Admin = "admin", Settings = "set",
 });
 codes!(ServerVerb {

@@ -14,8 +14,8 @@ use super::turn::Turn;
 use super::{Hall, Work, blocking};
 use crate::audit::{Entry, What};
 use crate::config::{
-    Approval, Change, CredentialId, Document, Edit, FileKind, Files, GivenFor, RemoteAuth,
-    RemoteServer, SecretName, ServerName, ThreadConfig,
+    Approval, Change, CredentialId, Definition, Document, Edit, FileKind, Files, GivenFor,
+    RemoteAuth, RemoteServer, SecretName, ServerName, ThreadConfig,
 };
 use crate::secret::Secret;
 use crate::store::Given;
@@ -219,14 +219,26 @@ pub(super) async fn gone_on_host(
         return;
     }
     let store = hall.parts.store.clone();
-    let on_disk = blocking(move || store.load(thread)).await;
-    let is_there = on_disk.is_ok_and(|(files, _)| {
-        let text = files.remote.as_deref().unwrap_or_default();
-        !text.trim_ascii().is_empty()
-    });
+    let on_disk = blocking(move || store.load(thread)).await.ok();
+    let is_there = |file: FileKind| {
+        let text = on_disk.as_ref().and_then(|(files, _)| match file {
+            FileKind::Local => files.local.as_deref(),
+            FileKind::Remote => files.remote.as_deref(),
+        });
+        !text.unwrap_or_default().trim_ascii().is_empty()
+    };
+    let of_local = |what: &Forget| {
+        let mut local = before.local.iter();
+        matches!(what, Forget::Secret(name) if local.any(|(_, server)| server.secret_names().contains(name)))
+    };
     let at_ms = (hall.parts.clock)().saturating_add(LIFETIME_MS);
     for what in gone {
-        if is_there {
+        let file = if of_local(&what) {
+            FileKind::Local
+        } else {
+            FileKind::Remote
+        };
+        if is_there(file) {
             records.note_to_forget(what);
         } else {
             records.later.push(Later { what, at_ms });
@@ -357,10 +369,11 @@ pub(super) async fn sweep(hall: &Arc<Hall>, thread: ThreadId, records: &mut Reco
     let named = files.remote.as_deref().map(Document::parse);
     let text = [files.local, files.remote].map(Option::unwrap_or_default);
     let text = String::from_utf8_lossy(&text.concat()).into_owned();
+    let offered = names_of_offered(hall, thread, records).await;
     let (mut secrets, mut later, mut agreements) = (Vec::new(), Vec::new(), Vec::new());
     for what in std::mem::take(&mut records.forget) {
         match what {
-            Forget::Secret(name) if records.holds(&name) => {}
+            Forget::Secret(name) if records.needs(&name) || offered.contains(&name) => {}
             Forget::Secret(name) if text.contains(&name.placeholder()) => {}
             Forget::Credential(id) if text.contains(&format!("\"{id}\"")) => {}
             Forget::Secret(name) => secrets.push(name),
@@ -415,8 +428,25 @@ pub(super) async fn sweep(hall: &Arc<Hall>, thread: ThreadId, records: &mut Reco
     }
 }
 
+/// The secrets that the operator's servers name, which a thread gives its own values.
+async fn names_of_offered(hall: &Hall, thread: ThreadId, records: &Records) -> Vec<SecretName> {
+    let any = |what: &Forget| matches!(what, Forget::Secret(_));
+    if !records.forget.iter().any(any) {
+        return Vec::new();
+    }
+    let Ok(loaded) = hall.parts.reload.touch(thread).await else {
+        return Vec::new();
+    };
+    let offered = loaded.config.admin.iter();
+    let names = offered.flat_map(|(_, definition)| match definition {
+        Definition::Local(server) => server.secret_names(),
+        Definition::Remote(server) => server.secret_names(),
+    });
+    names.collect()
+}
+
 /// `wanted`, or `wanted_2` and so on where that is taken.
-fn free_name(wanted: &str, taken: &[SecretName]) -> SecretName {
+pub(super) fn free_name(wanted: &str, taken: &[SecretName]) -> SecretName {
     let short: String = wanted.chars().take(56).collect();
     let numbers = std::iter::once(short.clone())
         .chain((2..=taken.len() + 2).map(|number| format!("{short}_{number}")));

@@ -2,7 +2,11 @@
 
 mod allowed;
 mod apply;
+mod sealing;
 mod work_out;
+
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 
 use super::action::ProposalVerb;
 use super::new_id;
@@ -47,15 +51,21 @@ pub(super) struct Draft {
 
 impl Turn<'_> {
     /// Shows a change with Apply and Cancel; nothing is written.
-    pub(super) async fn propose(&mut self, mut draft: Draft) -> Result<(), Refusal> {
+    pub(super) fn propose(&mut self, draft: Draft) -> BoxFuture<'_, Result<(), Refusal>> {
+        // In a box, here and below: many ways lead here, and each would have all of it within its own future.
+        self.propose_it(draft).boxed()
+    }
+
+    async fn propose_it(&mut self, mut draft: Draft) -> Result<(), Refusal> {
         self.may(Action::Configure, false).await?;
         let loaded = if draft.repairs {
             self.loaded().await?
         } else {
             self.sound().await?
         };
+        let lifted = self.take_out(&mut draft.edit, &loaded.files).await?;
         self.pin_packages(&loaded, &mut draft).await?;
-        let proposal = Proposal {
+        let mut proposal = Proposal {
             id: new_id(),
             by: self.actor.clone(),
             message: None,
@@ -69,6 +79,7 @@ impl Turn<'_> {
             repairs: draft.repairs,
             about: draft.about,
             secrets: draft.secrets,
+            shares: Vec::new(),
             connects: draft.connects,
             at_ms: self.now_ms(),
         };
@@ -77,11 +88,6 @@ impl Turn<'_> {
         self.keys_stay(&loaded.config, &worked.config, &proposal)
             .await?;
         self.may_grant(&loaded.config, &worked.config)?;
-        let mut proposal = proposal;
-        if proposal.connects.is_none() {
-            let notes = self.about_remotes(&loaded.config, &worked.config).await?;
-            proposal.notes.extend(notes);
-        }
         if worked.new == *loaded.files
             && !proposal.can_replace
             && !proposal.repairs
@@ -90,21 +96,40 @@ impl Turn<'_> {
             self.show(screens::nothing_to_change(&[])).await;
             return Ok(());
         }
-        self.show_proposal(proposal, &loaded, &worked, None).await;
-        Ok(())
+        // Last, so that nothing is kept for what is refused.
+        proposal.secrets.extend(self.seal(lifted).await?);
+        proposal.shares = sealing::named(&proposal.edit);
+        let sealed = sealing::note(&proposal.edit, &proposal.secrets);
+        proposal.notes.extend(sealed);
+        self.show_proposal(proposal, &loaded, &worked, None).await
     }
 
-    async fn show_proposal(
+    fn show_proposal<'a>(
+        &'a mut self,
+        proposal: Proposal,
+        loaded: &'a Loaded,
+        worked: &'a Worked,
+        lead: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<(), Refusal>> {
+        self.show_it(proposal, loaded, worked, lead).boxed()
+    }
+
+    async fn show_it(
         &mut self,
         proposal: Proposal,
         loaded: &Loaded,
         worked: &Worked,
         lead: Option<&str>,
-    ) {
+    ) -> Result<(), Refusal> {
+        let losses = if proposal.connects.is_none() {
+            self.about_remotes(&loaded.config, &worked.config).await?
+        } else {
+            Vec::new()
+        };
         let id = proposal.id.clone();
         let mut reach: Vec<String> = self.confinement(loaded, worked).into_iter().collect();
         reach.extend(self.network_risks(&loaded.config, &worked.config));
-        let view = screens::proposal(&proposal, &loaded.files, worked, &reach, lead);
+        let view = screens::proposal(&proposal, &loaded.files, worked, &reach, &losses, lead);
         self.records.take_proposal(&id);
         self.records.proposals.push(proposal);
         // Kept before it is shown: a button that is seen can be pressed, also after a crash right here.
@@ -118,6 +143,7 @@ impl Turn<'_> {
         {
             proposal.message = message.or(proposal.message);
         }
+        Ok(())
     }
 
     /// How what runs on the host is confined, where the change brings any of it.
@@ -146,13 +172,11 @@ impl Turn<'_> {
                 continue;
             };
             // The base stays what it was: an older copy must not apply what only this one shows.
-            self.show_proposal(
-                proposal,
-                &loaded,
-                &worked,
-                Some("This still waits for you:"),
-            )
-            .await;
+            let lead = Some("This still waits for you:");
+            let shown = self.show_proposal(proposal, &loaded, &worked, lead);
+            if shown.await.is_err() {
+                return;
+            }
         }
     }
 
@@ -204,8 +228,7 @@ impl Turn<'_> {
         let worked = work_out(&loaded, &proposal)?;
         self.is_allowed(&loaded.config, &worked.config).await?;
         proposal.base = loaded.revision;
-        self.show_proposal(proposal, &loaded, &worked, None).await;
-        Ok(())
+        self.show_proposal(proposal, &loaded, &worked, None).await
     }
 
     /// The files are not what they were when the diff was shown: shows the new one, and writes nothing.
@@ -227,8 +250,7 @@ impl Turn<'_> {
         let lead =
             "The files changed meanwhile, so nothing was written. This is the new difference:";
         self.show_proposal(proposal, loaded, worked, Some(lead))
-            .await;
-        Ok(())
+            .await
     }
 }
 

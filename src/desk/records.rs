@@ -28,6 +28,12 @@ pub(super) const LIFETIME_MS: i64 = 15 * 60 * 1000;
 /// How many of each a thread keeps; the oldest go first.
 const MOST: usize = 32;
 
+/// Whether something of then is at most so old. One from the future is as old as it is early: the clock was set back, and
+/// nobody knows for how long it has waited.
+fn is_within(now_ms: i64, at_ms: i64, most_ms: i64) -> bool {
+    now_ms.saturating_sub(at_ms).saturating_abs() <= most_ms
+}
+
 /// A thread's records.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Records {
@@ -93,7 +99,7 @@ pub(super) struct Later {
 impl Records {
     /// Drops what is too old to be acted on or too much to keep.
     pub(super) fn tidy(&mut self, now_ms: i64) {
-        let fresh = |at_ms: i64| now_ms.saturating_sub(at_ms) <= LIFETIME_MS;
+        let fresh = |at_ms: i64| is_within(now_ms, at_ms, LIFETIME_MS);
         self.flows.retain(|flow| fresh(flow.at_ms));
         self.waits.retain(|wait| fresh(wait.at_ms));
         self.grants.retain(|grant| fresh(grant.at_ms));
@@ -112,6 +118,7 @@ impl Records {
         for proposal in &mut self.proposals {
             if !proposal.is_open(now_ms) {
                 proposal.secrets.clear();
+                proposal.shares.clear();
             }
         }
         let due = self.later.extract_if(.., |later| later.at_ms <= now_ms);
@@ -141,8 +148,8 @@ impl Records {
         let flows = self.flows.iter().flat_map(|flow| match &flow.kind {
             FlowKind::Connect(connect) => connect.secrets.as_slice(),
             FlowKind::Edit(edit) => edit.secrets.as_slice(),
-            FlowKind::Add(_)
-            | FlowKind::Rename { .. }
+            FlowKind::Add(add) => add.secrets.as_slice(),
+            FlowKind::Rename { .. }
             | FlowKind::Json { .. }
             | FlowKind::Upload
             | FlowKind::Call(_)
@@ -161,7 +168,20 @@ impl Records {
 
     /// Whether any secret was stored for something that is not decided yet.
     pub(super) fn holds_any(&self) -> bool {
-        !self.held().is_empty()
+        !self.held().is_empty() || !self.shared().is_empty()
+    }
+
+    /// Whether something that is not decided yet needs it: what was stored for that, or is named by it, too.
+    pub(super) fn needs(&self, secret: &SecretName) -> bool {
+        self.holds(secret) || self.shared().contains(secret)
+    }
+
+    /// The secrets that something undecided names.
+    pub(super) fn shared(&self) -> Vec<SecretName> {
+        let flows = self.flows.iter().flat_map(|flow| flow.kind.names());
+        let proposals = self.proposals.iter();
+        let proposals = proposals.flat_map(|proposal| proposal.shares.iter().cloned());
+        flows.chain(proposals).collect()
     }
 
     /// Whether a secret was stored for something that is not decided yet.
@@ -174,8 +194,9 @@ impl Records {
         let gone: Vec<SecretName> = before
             .held()
             .into_iter()
-            .filter(|secret| !self.holds(secret))
             .cloned()
+            .chain(before.shared())
+            .filter(|secret| !self.needs(secret))
             .collect();
         for secret in gone {
             self.note_to_forget(Forget::Secret(secret));
@@ -302,6 +323,7 @@ mod tests {
             repairs: false,
             about: Vec::new(),
             secrets: Vec::new(),
+            shares: Vec::new(),
             connects: None,
             at_ms,
         }

@@ -60,6 +60,15 @@ impl Hall {
     /// Tells the operators what became of the policy's file.
     pub(in crate::desk) async fn tell_policy(&self, news: &PolicyNews) {
         let view = match news {
+            PolicyNews::Changed(fields) => {
+                // Whoever did it in a chat stands in that chat's audit; what is done by hand, here alone.
+                let deed = format!("the operator's policy changed: {}", fields.join(", "));
+                let what = What::Admin { deed };
+                if let Err(error) = self.note(ThreadId::Local, None, what).await {
+                    tracing::warn!(%error, "a change of the policy is not in the audit yet.");
+                }
+                return;
+            }
             PolicyNews::Broken(why) => View::error(format!(
                 "policy.json in data/admin is broken, so what it said before still holds. {why}."
             )),

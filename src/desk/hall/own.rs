@@ -14,8 +14,9 @@ const UNTOLD: Duration = Duration::from_secs(10);
 const COMMITTED: usize = 256;
 
 impl Hall {
-    /// Remembers that a revision is this process's own work, until reload tells of it.
+    /// Remembers that a revision is this process's own work, until reload tells of it; the next command here sees it.
     pub(in crate::desk) fn committed(&self, thread: ThreadId, revision: Revision) {
+        self.parts.reload.expect(thread);
         let mut committed = self
             .committed
             .lock()

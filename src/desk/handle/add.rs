@@ -11,7 +11,7 @@ use super::asked::{Asked, ask};
 use super::edit::set_field;
 use crate::chat::{Text, View};
 use crate::command::{self, AddLine};
-use crate::config::{Change, Edit, FileKind, ServerName, limits};
+use crate::config::{Change, Edit, FileKind, ServerName, has_literals, limits};
 use crate::demo;
 use crate::policy::Action;
 use crate::reload::Loaded;
@@ -23,15 +23,15 @@ impl Turn<'_> {
         let mut notes = Vec::new();
         let (name, note) = safe_name(&line.name);
         notes.extend(note);
-        notes.extend(self.hide_secrets_in(&line.env).await);
         let flow = AddFlow {
             step: AddStep::Cwd,
             name,
-            name_note: None,
             command: line.command,
             args: line.args,
             env: line.env,
+            ..AddFlow::default()
         };
+        notes.extend(self.hide_secrets_in(&entry(&flow, None)).await);
         self.propose_added(flow, line.cwd, line.network.as_deref(), notes)
             .await
     }
@@ -89,6 +89,7 @@ impl Turn<'_> {
             title,
             edit: Edit(vec![change]),
             notes,
+            secrets: flow.secrets,
             ..Draft::default()
         })
         .await
@@ -122,13 +123,12 @@ impl Turn<'_> {
                     return Err(Refusal::Plain("A command is needed here, for example `npx -y @modelcontextprotocol/server-memory`.".to_owned()));
                 };
                 (flow.command, flow.args) = (command.clone(), args.to_vec());
+                self.seal_added(&mut flow).await?;
                 flow.step = AddStep::Env;
             }
             AddStep::Env => {
                 flow.env = variables(text)?;
-                if let Some(note) = self.hide_secrets_in(&flow.env).await {
-                    self.send(View::text(note)).await;
-                }
+                self.seal_added(&mut flow).await?;
                 flow.step = AddStep::Cwd;
             }
             AddStep::Cwd => {
@@ -139,6 +139,23 @@ impl Turn<'_> {
         }
         let view = question(&flow);
         Ok(Asked::Next(flow, view))
+    }
+
+    /// What was answered waits for the last step without its secrets.
+    async fn seal_added(&mut self, flow: &mut AddFlow) -> Done {
+        let mut entry = entry(flow, None);
+        if let Some(note) = self.hide_secrets_in(&entry).await {
+            self.send(View::text(note)).await;
+        }
+        flow.secrets.extend(self.seal_entry(&mut entry).await?);
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        if let Some(args) = entry["args"].as_array() {
+            flow.args = args.iter().map(text).collect();
+        }
+        for (name, value) in &mut flow.env {
+            *value = text(&entry["env"][name.as_str()]);
+        }
+        Ok(())
     }
 
     /// Leaves a step out.
@@ -163,16 +180,13 @@ impl Turn<'_> {
         self.propose_added(flow, cwd, None, notes).await
     }
 
-    /// Deletes the person's message where it holds a secret; a sentence where that is not possible.
-    pub(super) async fn hide_secrets_in(&mut self, env: &[(String, String)]) -> Option<String> {
-        use crate::config::{is_secret_name, is_secret_value};
-        if !env
-            .iter()
-            .any(|(name, value)| is_secret_name(name) || is_secret_value(value))
-        {
-            return None;
+    /// Deletes the person's message where an entry of it holds a secret; a sentence where that is not possible.
+    pub(super) async fn hide_secrets_in(&mut self, entry: &Value) -> Option<String> {
+        if has_literals(entry) {
+            self.hide_what_was_said().await
+        } else {
+            None
         }
-        self.hide_what_was_said().await
     }
 
     /// Deletes the person's own message; a sentence where that is wanted and not possible.

@@ -220,6 +220,7 @@ impl Turn<'_> {
             Screen::Examples => self.say(screens::examples()).await,
             Screen::Demo => self.add_demo().await,
             Screen::Repair => self.repair().await,
+            Screen::Seal => self.seal_written_out().await,
             Screen::Admin => self.admin_panel().await,
             Screen::Settings => self.settings().await,
             Screen::Close => self.close().await,

@@ -33,13 +33,12 @@ impl Turn<'_> {
         if file == FileKind::Remote {
             return self.edit_remote(&loaded, &name, fields).await;
         }
-        let mut secret = Vec::new();
+        let mut typed = json!({});
         for (field, text) in fields {
             set_field(&mut value, file, field, text)?;
-            let variable = field.strip_prefix("env.").unwrap_or(field);
-            secret.push((variable.to_owned(), text.clone()));
+            set_field(&mut typed, file, field, text)?;
         }
-        let notes = self.hide_secrets_in(&secret).await.into_iter().collect();
+        let notes = self.hide_secrets_in(&typed).await.into_iter().collect();
         let edit = Edit(vec![Change::Put {
             file,
             name: name.to_string(),
@@ -112,7 +111,7 @@ impl Turn<'_> {
                 "Press the field that you want to change, or Done, or `/cancel`.".to_owned(),
             ));
         };
-        let set: Vec<(String, String)> = match field {
+        let mut set: Vec<(String, String)> = match field {
             EditField::Command => {
                 let words = command::words(text)?;
                 let [program, args @ ..] = words.as_slice() else {
@@ -126,12 +125,8 @@ impl Turn<'_> {
                 ]
             }
             EditField::Env => {
-                let variables = variables(text)?;
-                if let Some(note) = self.hide_secrets_in(&variables).await {
-                    self.send(View::text(note)).await;
-                }
+                let variables = variables(text)?.into_iter();
                 variables
-                    .into_iter()
                     .map(|(name, value)| (format!("env.{name}"), value))
                     .collect()
             }
@@ -156,6 +151,16 @@ impl Turn<'_> {
         } else {
             FileKind::Local
         };
+        if !flow.remote {
+            let mut typed = json!({});
+            for (field, text) in &set {
+                set_field(&mut typed, file, field, text)?;
+            }
+            if let Some(note) = self.hide_secrets_in(&typed).await {
+                self.send(View::text(note)).await;
+            }
+            flow.secrets.extend(self.seal_answers(&mut set).await?);
+        }
         for (field, text) in &set {
             set_field(&mut flow.value, file, field, text)?;
         }

@@ -9,8 +9,8 @@ use super::asked::ask;
 use crate::chat::{Block, FileRef, FrontError, Text, View};
 use crate::command::{self, Request};
 use crate::config::{
-    Change, ConfigError, Edit, FileKind, Files, Intake, Masker, Problem, intake, is_secret_value,
-    limits, restore_masked,
+    Change, ConfigError, Edit, FileKind, Files, Intake, Masker, Problem, has_literals, has_secret,
+    intake, limits, restore_masked,
 };
 use crate::policy::Action;
 
@@ -94,9 +94,13 @@ impl Turn<'_> {
         let mut read = intake(name, text)?;
         restore(&mut read, &loaded.files)?;
         let mut notes = read.notes.clone();
-        if read.local.iter().any(|(_, value)| has_secret(value)) {
+        let said = String::from_utf8_lossy(text);
+        if read.local.iter().any(|(_, value)| has_literals(value))
+            || Masker::default().mask(&said) != said
+        {
             notes.extend(self.hide_what_was_said().await);
         }
+        notes.extend(stays_written_out(&read));
         if read.local.is_empty() {
             return self.only_remotes(&read, text).await;
         }
@@ -236,19 +240,30 @@ fn restore(read: &mut Intake, files: &Files) -> Result<(), Refusal> {
     }
 }
 
+/// What is told where a secret stands in a place that nothing is filled into.
+fn stays_written_out(read: &Intake) -> Option<String> {
+    let mut places: Vec<String> = Vec::new();
+    for (name, value) in &read.local {
+        let fields = value.as_object().into_iter().flatten();
+        let others = fields.filter(|(field, _)| !["env", "args"].contains(&field.as_str()));
+        let secret = others.filter(|(field, value)| has_secret(field, value));
+        places.extend(secret.map(|(field, _)| format!("`{name}.{field}`")));
+    }
+    let rest = read.rest.fields();
+    let secret = rest.filter(|(field, value)| has_secret(field, value));
+    places.extend(secret.map(|(field, _)| format!("`{field}`")));
+    if places.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "What looks like a secret in {} stays in the file as it is, masked where it is shown: only `env` and `args` are filled \
+         from what is kept sealed.",
+        places.join(", ")
+    ))
+}
+
 fn masked_problem(path: String) -> Problem {
     let message =
         "is masked (••••) and there is no stored value to keep; write the value".to_owned();
     Problem { path, message }
-}
-
-fn has_secret(entry: &serde_json::Value) -> bool {
-    let env = entry.get("env").and_then(serde_json::Value::as_object);
-    env.into_iter().flatten().any(|(name, value)| {
-        let value = value.as_str().unwrap_or_default();
-        is_secret_value(value)
-            || (crate::config::is_secret_name(name)
-                && !value.is_empty()
-                && !value.starts_with("${"))
-    })
 }

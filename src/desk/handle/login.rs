@@ -22,7 +22,7 @@ use crate::config::{RemoteAuth, ServerName};
 use crate::oauth::{LoginNews, LoginNotice};
 use crate::policy::Action;
 
-use finish::finish;
+use finish::{finish, noted};
 
 pub(in crate::desk) use begin::keep_client_id;
 pub(in crate::desk) use finish::Spoken;
@@ -35,8 +35,9 @@ impl Turn<'_> {
             .records
             .take_login(|login| login.server == name.as_str())
         {
-            if let Some(id) = login.login {
-                self.hall.parts.oauth.cancel(&id).await;
+            if let Some(id) = &login.login {
+                self.hall.parts.oauth.cancel(id).await;
+                noted(self.hall, self.thread, &login, "a login was given up").await;
             }
             if let Some(message) = login.message
                 && Some(message) != self.pressed
@@ -76,6 +77,7 @@ impl Turn<'_> {
         match verb {
             LoginVerb::Cancel => {
                 self.hall.parts.oauth.cancel(&oauth).await;
+                noted(self.hall, self.thread, &login, "a login was given up").await;
                 self.say(screens::login_cancelled(&login.server)).await
             }
             LoginVerb::Finish => {
@@ -151,8 +153,15 @@ pub(in crate::desk) async fn login_news(
         LoginNews::Failed(why) => screens::login_failed(&login.server, why),
         LoginNews::Expired => screens::login_expired(&login.server),
     };
-    if !matches!(notice.news, LoginNews::Arrived { .. }) {
+    let ended = match &notice.news {
+        LoginNews::Arrived { .. } => None,
+        LoginNews::Denied => Some("the login was refused"),
+        LoginNews::Failed(_) => Some("the login failed"),
+        LoginNews::Expired => Some("the login took too long"),
+    };
+    if let Some(ended) = ended {
         records.take_login(is_it);
+        noted(hall, notice.thread, &login, ended).await;
     }
     let mut turn = Turn::of_task(
         hall,

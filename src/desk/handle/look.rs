@@ -9,7 +9,7 @@ use super::super::turn::Turn;
 use super::Done;
 use super::switch::definition_of;
 use crate::chat::{Attachment, AttachmentKind, Text, View};
-use crate::config::{Definition, FileKind, ServerName};
+use crate::config::{Definition, FileKind, SecretName, ServerName};
 use crate::policy::Action;
 use crate::registry::{ServerView, Snapshot, Tool};
 
@@ -113,6 +113,7 @@ impl Turn<'_> {
         if loaded.broken.is_some() {
             text = text.plain(" The file on disk is broken; this is the last good one.");
         }
+        let document = document.to_text();
         if masked > 0 {
             let values = screens::count(masked, "secret value");
             let (are, they) = if masked == 1 {
@@ -124,10 +125,16 @@ impl Turn<'_> {
                 " {values} {are} masked (••••): fill in what is masked to use the file elsewhere. Sent back here, {they}."
             ));
         }
+        if let Some((_, name)) = SecretName::all_in(&document).into_iter().next() {
+            text = text
+                .plain(" Secrets are only named in it, like ")
+                .code(name.placeholder())
+                .plain(": to use the file elsewhere, put their values there. Sent back here, it works as it is.");
+        }
         let attachment = Attachment {
             kind: AttachmentKind::File,
             name: kind.file_name().to_owned(),
-            bytes: Arc::from(document.to_text().into_bytes()),
+            bytes: Arc::from(document.into_bytes()),
             caption: String::new(),
         };
         self.answer(crate::chat::Answer::Silent).await;

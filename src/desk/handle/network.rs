@@ -6,10 +6,12 @@ use super::super::screens::NetworkFacts;
 use super::super::turn::Turn;
 use super::Done;
 use super::switch::{definition_of, raw_entry};
+use crate::audit::What;
 use crate::config::{
     Change, Definition, Edit, HostPattern, NetworkGrant, ServerName, StdioServer, ThreadConfig,
     definition_key, limits, program_key,
 };
+use crate::demo;
 use crate::policy::Action;
 use crate::reload::Loaded;
 
@@ -52,8 +54,17 @@ impl Turn<'_> {
             return Ok(());
         }
         let thread = self.thread;
+        let names: Vec<ServerName> = words.iter().map(|(name, _)| name.clone()).collect();
         self.stored(move |store| store.give_word(thread, &words))
-            .await
+            .await?;
+        for name in names {
+            self.note(What::Decided {
+                server: name.to_string(),
+                decision: "an operator's word for what its entry asks of the network".to_owned(),
+            })
+            .await;
+        }
+        Ok(())
     }
 
     /// What each server that is new or changed may reach, in sentences.
@@ -63,7 +74,11 @@ impl Turn<'_> {
         new: &ThreadConfig,
     ) -> Vec<String> {
         let ways = self.hall.parts.registry.network_ways();
-        ways.risks(old, new, self.is_operator())
+        // The demo server is given no network, whatever its entry says.
+        let mut told = new.clone();
+        told.local
+            .retain(|(_, server)| !demo::is_demo(&server.command, &server.args));
+        ways.risks(old, &told, self.is_operator())
     }
 
     /// What a local server may reach and did reach, where that is not everything; for its card.

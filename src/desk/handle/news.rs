@@ -8,6 +8,7 @@ use super::super::screens;
 use super::super::turn::Turn;
 use super::Spoken;
 use crate::actor::{Actor, ActorId};
+use crate::audit::What;
 use crate::chat::MessageId;
 use crate::config::CredentialId;
 use crate::oauth::{Invitation, LoginId, OAuthError};
@@ -134,6 +135,13 @@ pub(in crate::desk) async fn news(
         }
         News::Forgotten(id) => {
             hall.end_forgetting(thread, &id);
+            let what = What::Login {
+                server: id.to_string(),
+                outcome: "the login of a removed server was forgotten".to_owned(),
+            };
+            if let Err(error) = hall.note(thread, None, what).await {
+                tracing::warn!(%thread, %error, "a forgotten login is not in the audit yet.");
+            }
             turn.records
                 .forget
                 .retain(|what| *what != Forget::Credential(id.clone()));

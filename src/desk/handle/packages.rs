@@ -86,9 +86,12 @@ fn note(name: &str, pinned: &Pinned) -> String {
             "`{name}` runs the package {package}, which is installed for this chat already."
         );
     }
+    let from = match from.as_slice() {
+        [] => String::new(),
+        hosts => format!(" from {},", hosts.join(" and ")),
+    };
     format!(
-        "Applying this installs the package {package} for `{name}`, once, from {}, into a folder for this chat alone on \
-         the bot's machine. From then on it starts from there, in exactly this version.",
-        from.join(" and ")
+        "Applying this installs the package {package} for `{name}`, once,{from} into a folder for this chat alone on the \
+         bot's machine. From then on it starts from there, in exactly this version."
     )
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::super::new_id;
+use super::super::propose::Draft;
 use super::super::records::{Flow, FlowKind, SecretFlow};
 use super::super::refusal::Refusal;
 use super::super::screens::{self, SecretLine};
@@ -10,8 +13,12 @@ use super::super::turn::Turn;
 use super::Done;
 use crate::audit::{Entry, What};
 use crate::chat::View;
-use crate::config::{Definition, GivenFor, SecretName, ServerName, ThreadConfig};
+use crate::config::{
+    Change, Definition, Edit, FileKind, GivenFor, SecretName, ServerName, ThreadConfig,
+    has_literals,
+};
 use crate::policy::Action;
+use crate::reload::Loaded;
 use crate::secret::Secret;
 use crate::store::{Given, KeptSecret};
 
@@ -42,8 +49,32 @@ impl Turn<'_> {
                 (name, used_by)
             })
             .collect();
-        self.say(screens::secrets(&lines, &unset, self.now_ms()))
-            .await
+        let written_out: Vec<&str> = written_out(&loaded).map(|(name, _)| name).collect();
+        let view = screens::secrets(&lines, &unset, &written_out, self.now_ms());
+        self.say(view).await
+    }
+
+    /// Proposes the entries whose secrets stand in the file, so that they are kept sealed instead.
+    pub(super) async fn seal_written_out(&mut self) -> Done {
+        let loaded = self.sound().await?;
+        let puts = written_out(&loaded).map(|(name, value)| Change::Put {
+            file: FileKind::Local,
+            name: name.to_owned(),
+            value: value.clone(),
+            at: None,
+        });
+        let edit = Edit(puts.collect());
+        if edit.is_empty() {
+            return Err(Refusal::Over(
+                "No secret stands written out in the file any more.",
+            ));
+        }
+        self.propose(Draft {
+            title: "keep secrets sealed".to_owned(),
+            edit,
+            ..Draft::default()
+        })
+        .await
     }
 
     /// `/mcp secrets set NAME [for SERVER]`, perhaps with the value in the line.
@@ -287,6 +318,12 @@ pub(super) fn plain_secret(text: &str) -> Result<Secret, Refusal> {
         ));
     }
     Ok(Secret::from(text.to_owned()))
+}
+
+/// The local entries with a secret that stands in the file itself.
+fn written_out(loaded: &Loaded) -> impl Iterator<Item = (&str, &Value)> {
+    let servers = loaded.files.local.servers();
+    servers.filter(|(_, entry)| has_literals(entry))
 }
 
 /// The client ids of logins are kept beside them and are the login's affair.

@@ -8,6 +8,7 @@ use super::super::screens;
 use super::super::turn::Turn;
 use super::add::safe_name;
 use super::{Done, running};
+use crate::audit::{Entry, What};
 use crate::chat::{Answer, View};
 use crate::config::{Change, Definition, Edit, FileKind, ServerName};
 use crate::policy::Action;
@@ -99,12 +100,17 @@ impl Turn<'_> {
             .await;
         let hall = Arc::clone(self.hall);
         let thread = self.thread;
-        let by = self.actor.id.clone();
+        let by = self.actor.clone();
         self.hall.spawn(async move {
-            let Some(place) = hall.live.enter(thread, &by) else {
+            let Some(place) = hall.live.enter(thread, &by.id) else {
                 hall.finish(thread, message, running::too_many()).await;
                 return;
             };
+            let what = What::Decided {
+                server: name.to_string(),
+                decision: "it was to be started again".to_owned(),
+            };
+            hall.parts.audit.note(thread, Entry { by: Some(by), what });
             let restarted = tokio::select! {
                 restarted = hall.parts.registry.restart(thread, &name) => restarted,
                 () = place.stop.cancelled() => {

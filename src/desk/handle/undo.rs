@@ -18,9 +18,16 @@ impl Turn<'_> {
         let entries = self
             .stored(move |store| store.history(thread, DEPTH))
             .await?;
-        let entry = match id {
-            Some(id) => entries.iter().find(|entry| entry.id == id),
-            None => newest_in_force(&entries),
+        let entry = if let Some(id) = id {
+            entries.iter().find(|entry| entry.id == id)
+        } else {
+            let loaded = self.sound().await?;
+            // One whose reverse changes nothing (secrets that were sealed) is passed over.
+            let changes = |entry: &HistoryEntry| {
+                let after = entry.inverse.apply(&loaded.files);
+                after.map_or(true, |after| after != *loaded.files)
+            };
+            newest_in_force(&entries, changes)
         };
         let Some(entry) = entry else {
             return Err(Refusal::Plain("There is no change to undo.".to_owned()));
@@ -47,10 +54,13 @@ fn undo_title(title: &str) -> String {
     format!("undo “{title}”")
 }
 
-/// The newest change that is in force and no undo itself.
-fn newest_in_force(newest_first: &[HistoryEntry]) -> Option<&HistoryEntry> {
+/// The newest change that is in force, is no undo itself, and `is_one`.
+fn newest_in_force(
+    newest_first: &[HistoryEntry],
+    is_one: impl Fn(&HistoryEntry) -> bool,
+) -> Option<&HistoryEntry> {
     let mut own = newest_first.iter().filter(|entry| entry.undoes.is_none());
-    own.find(|entry| is_in_force(newest_first, entry))
+    own.find(|entry| is_in_force(newest_first, entry) && is_one(entry))
 }
 
 /// Whether no undo of it is itself in force (an undo that was undone counts no more). Undos are newer than what they
@@ -82,8 +92,9 @@ mod tests {
 
     #[test]
     fn undo_walks_back_through_what_is_in_force() {
-        let newest =
-            |entries: &[HistoryEntry]| newest_in_force(entries).map(|entry| entry.id.clone());
+        let newest = |entries: &[HistoryEntry]| {
+            newest_in_force(entries, |_| true).map(|entry| entry.id.clone())
+        };
         assert_eq!(newest(&[]), None);
         assert_eq!(
             newest(&[entry("b", None), entry("a", None)]),

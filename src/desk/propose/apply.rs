@@ -54,7 +54,7 @@ impl Turn<'_> {
         let entry = history_entry(
             &loaded.files,
             &worked,
-            &proposal.title,
+            &proposal.title(),
             proposal.undoes.clone(),
             self,
         );
@@ -89,6 +89,7 @@ impl Turn<'_> {
             }
             Ok(revision) => {
                 self.rules_moved(&loaded.config, &worked.config).await;
+                self.seal_history(&proposal.secrets).await;
                 self.records.take_proposal(&proposal.id);
                 if let Some(connects) = &proposal.connects {
                     self.note_agreed(connects).await;
@@ -97,10 +98,10 @@ impl Turn<'_> {
                 let message = self
                     .show_in(
                         proposal.message,
-                        screens::applying(&proposal.title, &entry.id),
+                        screens::applying(&proposal.title(), &entry.id),
                     )
                     .await;
-                self.wait_for(revision, message, &proposal.title, &entry);
+                self.wait_for(revision, message, &proposal.title(), &entry);
                 self.wish_login(&proposal, message);
                 Ok(())
             }

@@ -125,9 +125,12 @@ impl Turn<'_> {
         };
         let still = named(new);
         for secret in named(old).into_iter().filter(|name| !still.contains(name)) {
-            notes.push(format!(
+            let note = format!(
                 "The value of `{secret}` is forgotten, too, and does not come back with Undo."
-            ));
+            );
+            if self.is_stored(&secret).await? && !notes.contains(&note) {
+                notes.push(note);
+            }
         }
         for (name, server) in &old.remote {
             let is_gone = !new

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LIFETIME_MS, LoginWish};
+use super::{LIFETIME_MS, LoginWish, is_within};
 use crate::actor::Actor;
 use crate::chat::MessageId;
 use crate::config::{Edit, FileKind, Revision, SecretName};
@@ -45,11 +45,25 @@ pub(in crate::desk) struct Proposal {
     /// Secrets that were stored for it.
     #[serde(default)]
     pub(in crate::desk) secrets: Vec<SecretName>,
+    /// Secrets of other servers that it names, too: kept for it, and used by those as before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::desk) shares: Vec<SecretName>,
     /// It connects a remote server that the person has seen whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(in crate::desk) connects: Option<Connects>,
     /// When it was shown, in milliseconds since the epoch.
     pub(in crate::desk) at_ms: i64,
+}
+
+impl Proposal {
+    /// What it does, as it would be applied now.
+    pub(in crate::desk) fn title(&self) -> String {
+        if self.replaces {
+            "replace all servers".to_owned()
+        } else {
+            self.title.clone()
+        }
+    }
 }
 
 /// What a proposal connects.
@@ -106,6 +120,6 @@ pub(in crate::desk) struct HostChange {
 impl Proposal {
     /// Whether it can still be applied.
     pub(in crate::desk) fn is_open(&self, now_ms: i64) -> bool {
-        now_ms.saturating_sub(self.at_ms) <= LIFETIME_MS
+        is_within(now_ms, self.at_ms, LIFETIME_MS)
     }
 }

@@ -89,6 +89,9 @@ pub(in crate::desk) struct AddFlow {
     pub(in crate::desk) args: Vec<String>,
     /// Its environment.
     pub(in crate::desk) env: Vec<(String, String)>,
+    /// Secrets that were stored meanwhile.
+    #[serde(default)]
+    pub(in crate::desk) secrets: Vec<SecretName>,
 }
 
 /// A field of a server, as the guided edit offers it.
@@ -140,4 +143,27 @@ pub(in crate::desk) struct CallFlow {
     pub(in crate::desk) arguments: Map<String, Value>,
     /// Arguments still to ask for, first one first.
     pub(in crate::desk) missing: Vec<String>,
+}
+
+impl FlowKind {
+    /// The secrets that answers name, whoever gave them.
+    pub(in crate::desk) fn names(&self) -> Vec<SecretName> {
+        let texts: Vec<&str> = match self {
+            Self::Add(add) => {
+                let env = add.env.iter().map(|(_, value)| value.as_str());
+                env.chain(add.args.iter().map(String::as_str)).collect()
+            }
+            Self::Edit(edit) => edit.set.iter().map(|(_, text)| text.as_str()).collect(),
+            Self::Rename { .. }
+            | Self::Json { .. }
+            | Self::Upload
+            | Self::Call(_)
+            | Self::Connect(_)
+            | Self::Handoff(_)
+            | Self::Secret(_)
+            | Self::Forget { .. } => Vec::new(),
+        };
+        let names = texts.into_iter().flat_map(SecretName::all_in);
+        names.map(|(_, name)| name).collect()
+    }
 }

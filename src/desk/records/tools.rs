@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::LIFETIME_MS;
+use super::{LIFETIME_MS, is_within};
 use crate::actor::Actor;
 use crate::chat::MessageId;
 use crate::policy::{Pin, Said};
@@ -39,8 +39,7 @@ impl AskedCall {
 
     /// Whether it can still be allowed: in time, and what it was shown as.
     pub(in crate::desk) fn is_open(&self, now_ms: i64) -> bool {
-        now_ms.saturating_sub(self.at_ms) <= LIFETIME_MS
-            && Self::hash(&self.arguments) == self.shown
+        is_within(now_ms, self.at_ms, LIFETIME_MS) && Self::hash(&self.arguments) == self.shown
     }
 }
 

@@ -68,7 +68,29 @@ fn words(what: &What) -> Text {
             .code(shortened(name, 64))
             .plain(format!(" {}", shortened(outcome, WORDS))),
         What::Started { server, tier } => about(server, &format!("started{}", confined(*tier))),
+        What::NotStarted {
+            server,
+            reason,
+            tier,
+        } => about(
+            server,
+            &format!("did not start{}: {reason}", confined(*tier)),
+        ),
         What::Stopped { server, reason } => about(server, &format!("stopped: {reason}")),
+        What::Installed {
+            server,
+            package,
+            outcome,
+        } => about(server, &format!("package {package}: {outcome}")),
+        What::Reached {
+            server,
+            host,
+            port,
+            allowed,
+        } => {
+            let did = if *allowed { "reached" } else { "was kept from" };
+            about(server, &format!("{did} {host}:{port} for the first time"))
+        }
         What::Called {
             server,
             tool,

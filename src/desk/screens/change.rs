@@ -8,16 +8,18 @@ use crate::chat::{Block, Button, Text, View};
 use crate::config::{Change, Files};
 use crate::registry::{Ruling, ServerView, Snapshot};
 
-/// A change with what it does, what it risks, its diff, and Apply and Cancel. `reach` is what may be reached by it.
+/// A change with what it does, what it risks, its diff, and Apply and Cancel. `reach` is what may be reached by it, `losses`
+/// what is missing or goes with it.
 pub(in crate::desk) fn proposal(
     proposal: &Proposal,
     old: &Files,
     worked: &Worked,
     reach: &[String],
+    losses: &[String],
     lead: Option<&str>,
 ) -> View {
     let id = &proposal.id;
-    let mut view = View::titled(format!("{}?", capital(&proposal.title)));
+    let mut view = View::titled(format!("{}?", capital(&proposal.title())));
     if let Some(lead) = lead {
         view = view.line(lead);
     }
@@ -68,11 +70,12 @@ pub(in crate::desk) fn proposal(
                     .collect(),
             ));
     }
-    if !proposal.notes.is_empty() {
+    if !proposal.notes.is_empty() || !losses.is_empty() {
         view = view.line("Notes:").with(Block::List(
             proposal
                 .notes
                 .iter()
+                .chain(losses)
                 .map(|note| Text::from(note.as_str()))
                 .collect(),
         ));

@@ -44,6 +44,7 @@ pub(in crate::desk) fn help() -> View {
     View::titled("What you can type")
         .with(Block::List(lines.collect()))
         .line("`/cancel` ends what I am asking you. `/mcp help add` explains one command.")
+        .line("`/settings` says who may do what in a group, and `/admin`, for operators, who may use me.")
         .row([
             Action::Panel(0).button("My servers"),
             Action::Open(Screen::Examples).button("Examples"),

@@ -1,5 +1,6 @@
 //! Secrets as people see them: their names, where they are used, and never more than four characters of one.
 
+use super::super::action::{Action, Screen};
 use super::health::when;
 use crate::chat::{Button, Link, Question, Text, View};
 use crate::config::{GivenFor, SecretName, ServerName};
@@ -17,10 +18,11 @@ pub(in crate::desk) struct SecretLine {
 pub(in crate::desk) fn secrets(
     lines: &[SecretLine],
     unset: &[(SecretName, Vec<ServerName>)],
+    written_out: &[&str],
     now_ms: i64,
 ) -> View {
     let mut view = View::titled("Secrets");
-    if lines.is_empty() && unset.is_empty() {
+    if lines.is_empty() && unset.is_empty() && written_out.is_empty() {
         view = view.line("Nothing is kept here yet.");
     }
     for SecretLine { kept, used_by } in lines {
@@ -44,13 +46,26 @@ pub(in crate::desk) fn secrets(
         let text = Text::from("• ").code(name.as_str());
         view = view.line(text.plain(format!(" · has no value here yet · {}", by(used_by))));
     }
-    view.line(
+    let view = view.line(
         Text::from("Keep one with ")
             .code("/mcp secrets set NAME")
             .plain(", and write ")
             .code("${secret:NAME}")
             .plain(" where a server needs it."),
-    )
+    );
+    if written_out.is_empty() {
+        return view;
+    }
+    view.line(format!(
+        "⚠️ What looks like a secret stands in the file itself: {}. Keep it sealed, and the file only names it.",
+        by_name(written_out)
+    ))
+    .row([Action::Open(Screen::Seal).button("Keep it sealed")])
+}
+
+fn by_name(servers: &[&str]) -> String {
+    let names: Vec<String> = servers.iter().map(|name| format!("`{name}`")).collect();
+    names.join(", ")
 }
 
 /// The question for a value, where nobody reads along.

@@ -13,6 +13,7 @@ use super::super::super::turn::Turn;
 use super::super::super::{Hall, Work, blocking, new_id};
 use super::super::connect::any_remote;
 use super::super::{Done, News, running};
+use super::finish::noted;
 use crate::chat::{Answer, MessageId};
 use crate::config::{CredentialId, GivenFor, RemoteAuth, ServerName};
 use crate::oauth::{Begin, GivenClient, Invitation, OAuthError};
@@ -193,6 +194,9 @@ impl Turn<'_> {
                 let view = screens::invitation(login, &invitation);
                 // The way back must find its record, also after a crash right here.
                 self.keep_records().await;
+                if let Some(login) = self.records.login(id) {
+                    noted(self.hall, self.thread, login, "a login was begun").await;
+                }
                 let shown = self.show(view).await;
                 if let Some(login) = self.records.logins.iter_mut().find(|login| login.id == id) {
                     login.message = shown.or(login.message);
@@ -201,6 +205,7 @@ impl Turn<'_> {
             }
             Err(error) => {
                 let login = self.records.logins.remove(place);
+                noted(self.hall, self.thread, &login, "a login could not be begun").await;
                 self.say(screens::no_login(&login.server, &error)).await
             }
         }

@@ -51,7 +51,7 @@ pub(super) async fn finish(
     let message = login.message;
     let view = match hall.parts.oauth.finish(&id, &login.by.id).await {
         Ok(()) => {
-            noted(&hall, thread, &login, &name, "logged in").await;
+            noted(&hall, thread, &login, "logged in").await;
             if let Some(message) = message {
                 let _ = hall
                     .edit(thread, message, screens::logged_in_loading(name.as_str()))
@@ -76,7 +76,7 @@ pub(super) async fn finish(
             }
         }
         Err(error) => {
-            noted(&hall, thread, &login, &name, "the login failed").await;
+            noted(&hall, thread, &login, "the login failed").await;
             screens::no_login(name.as_str(), &error)
         }
     };
@@ -84,13 +84,13 @@ pub(super) async fn finish(
 }
 
 /// Writes down how a login ended, before anybody is told.
-async fn noted(hall: &Hall, thread: ThreadId, login: &Login, name: &ServerName, outcome: &str) {
+pub(super) async fn noted(hall: &Hall, thread: ThreadId, login: &Login, outcome: &str) {
     let what = What::Login {
-        server: name.to_string(),
+        server: login.server.clone(),
         outcome: outcome.to_owned(),
     };
     if let Err(error) = hall.note(thread, Some(&login.by), what).await {
-        tracing::warn!(%thread, server = %name, %error, "a login is not in the audit yet.");
+        tracing::warn!(%thread, server = %login.server, %error, "a login is not in the audit yet.");
     }
 }
 
