@@ -161,10 +161,10 @@ impl House {
             None => OAuth::start(logins_at),
         };
         // Without it, a full disk for one, servers that run here have no network; everything else goes on.
-        let ways_out = ways_out(&store, &net, &options.clock)
+        let audit: Arc<dyn Audit> = Arc::new(store.ledger(Arc::clone(&options.clock)));
+        let ways_out = ways_out(&store, &net, &options.clock, &audit)
             .inspect_err(|error| tracing::error!(%error, "Servers that run here get no network."))
             .ok();
-        let audit: Arc<dyn Audit> = Arc::new(store.ledger(Arc::clone(&options.clock)));
         let outside = Outside {
             rules: Arc::new(StoredRules {
                 store: store.clone(),
@@ -282,7 +282,12 @@ impl House {
 }
 
 /// How local servers reach the network, and where it is kept what they reached.
-fn ways_out(store: &Store, net: &Net, clock: &Clock) -> anyhow::Result<WaysOut> {
+fn ways_out(
+    store: &Store,
+    net: &Net,
+    clock: &Clock,
+    audit: &Arc<dyn Audit>,
+) -> anyhow::Result<WaysOut> {
     let run = store.run_folder()?;
     store.put_in_run(sandbox::NODE_PROXY, sandbox::NODE_PROXY_TEXT)?;
     Ok(WaysOut {
@@ -290,6 +295,7 @@ fn ways_out(store: &Store, net: &Net, clock: &Clock) -> anyhow::Result<WaysOut> 
         book: Arc::new(StoredNetwork {
             store: store.clone(),
             clock: Arc::clone(clock),
+            audit: Arc::clone(audit),
         }),
     })
 }

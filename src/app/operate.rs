@@ -60,6 +60,9 @@ pub fn give_up_key(settings: &Settings, key: &str) -> anyhow::Result<bool> {
 
 /// Says for each thread, or for one, whether its audit is whole; whether all are.
 pub fn verify_audit(settings: &Settings, thread: Option<ThreadId>) -> anyhow::Result<bool> {
+    if !settings.data.is_dir() {
+        anyhow::bail!("there is no data folder {}", settings.data.display());
+    }
     let store = Store::open(&settings.data)
         .with_context(|| format!("the data folder {} cannot be used", settings.data.display()))?;
     let threads = match thread {
@@ -69,6 +72,10 @@ pub fn verify_audit(settings: &Settings, thread: Option<ThreadId>) -> anyhow::Re
             .context("the data folder cannot be read")?,
     };
     let (mut out, mut all_whole) = (std::io::stdout().lock(), true);
+    if threads.is_empty() {
+        writeln!(out, "No chat has an audit in {}.", settings.data.display())
+            .context("the answer cannot be written")?;
+    }
     for thread in threads {
         let said = match store.verify_audit(thread) {
             Ok(Verdict::Nothing) => "nothing was written down".to_owned(),

@@ -1,8 +1,11 @@
 //! The store and the desk, as the other rooms see them: a small type for each of their traits.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use url::Url;
 
+use crate::audit::{self, Audit, What};
 use crate::config::{
     CredentialId, Definition, GivenFor, RemoteServer, SecretName, ServerName, StdioServer,
     definition_key, program_key,
@@ -48,6 +51,7 @@ impl ToolCache for StoredTools {
 pub(super) struct StoredNetwork {
     pub(super) store: Store,
     pub(super) clock: Clock,
+    pub(super) audit: Arc<dyn Audit>,
 }
 
 impl NetworkBook for StoredNetwork {
@@ -74,8 +78,21 @@ impl NetworkBook for StoredNetwork {
         });
         let news: Vec<_> = news.collect();
         let key = program_key(&Definition::Local(server.clone()));
-        if let Err(error) = self.store.note_contacts(thread, name, &key, &news) {
-            tracing::warn!(%thread, server = %name, %error, "the hosts that a server reached could not be kept.");
+        match self.store.note_contacts(thread, name, &key, &news) {
+            Ok(first) => {
+                for contact in first {
+                    let what = What::Reached {
+                        server: name.to_string(),
+                        host: contact.host,
+                        port: contact.port,
+                        allowed: contact.allowed,
+                    };
+                    self.audit.note(thread, audit::Entry::of_the_bot(what));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%thread, server = %name, %error, "the hosts that a server reached could not be kept.");
+            }
         }
     }
 }
