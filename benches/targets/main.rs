@@ -25,6 +25,7 @@ mod everything;
 mod floor;
 mod load;
 mod memory;
+mod packages;
 mod process;
 mod raw;
 mod reload;
@@ -47,7 +48,7 @@ use anyhow::{Context, Result, bail};
 use server::FastServer;
 use table::Row;
 
-const SECTIONS: [(&str, &str); 11] = [
+const SECTIONS: [(&str, &str); 12] = [
     ("floor", "the server and the system alone"),
     ("reload", "(a) rename of mcp.json until the tools are there"),
     ("burst", "(a) many writes at once"),
@@ -62,6 +63,10 @@ const SECTIONS: [(&str, &str); 11] = [
     (
         "sandbox",
         "(g) start of a server under each tier, against none",
+    ),
+    (
+        "packages",
+        "(h) a package pinned and installed once, against it run bare",
     ),
     ("web", "(e) servers over HTTP, against a bare rmcp client"),
     (
@@ -164,6 +169,7 @@ async fn section(name: &'static str, plan: Arc<Plan>) -> Result<Vec<Row>> {
         "startup" => tokio::task::block_in_place(|| startup::run(&plan)),
         "sandbox" => sandbox::run(&plan).await,
         "load" => load::run(&plan).await,
+        "packages" => packages::run(&plan).await,
         "web" => web::run(&plan).await,
         "memory" => tokio::task::block_in_place(|| memory::run(&plan)),
         other => bail!("there is no section {other}"),

@@ -135,6 +135,11 @@ impl World {
         }
     }
 
+    /// Where the packages of a thread are installed.
+    pub(crate) fn packages(&self, thread: ThreadId) -> PathBuf {
+        crate::packages::of(self.folder.path(), thread)
+    }
+
     /// Where what happens is written down.
     pub(crate) fn ledger(&self) -> switchboard::store::Ledger {
         self.store.ledger(Arc::new(|| 0))
