@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("watch", &["thread", "config"]),
-    ("net", &["config", "policy"]),
+    ("net", &["thread", "config", "policy"]),
     (
         "oauth",
         &["actor", "thread", "secret", "config", "policy", "net"],

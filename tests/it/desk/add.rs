@@ -66,7 +66,7 @@ async fn one_line_adds_with_env_and_folder_and_hides_the_secret() {
     assert!(applied.contains("*My-Demo* · 6 tools"), "{applied}");
     assert_eq!(
         config(&world)["mcpServers"]["My-Demo"]["env"],
-        json!({"MODE": "fast", "API_TOKEN": "hush-hush-hush"})
+        json!({"MODE": "fast", "API_TOKEN": "${secret:API_TOKEN}"})
     );
     let shown = ann.says("/mcp show My-Demo").await;
     assert!(
@@ -196,7 +196,7 @@ async fn an_upload_adds_or_replaces_and_a_download_brings_it_back() {
     assert!(again.contains("nothing to change"), "{again}");
     assert_eq!(
         config(&world)["mcpServers"]["new"]["env"]["API_KEY"],
-        "hush-hush-hush"
+        "${secret:API_KEY}"
     );
     world.close().await;
 }

@@ -204,3 +204,66 @@ async fn who_calls_too_often_is_told_when_to_try_again() {
     assert!(ann.says("/mcp audit 1").await.contains("too many calls"));
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn starts_that_fail_restarts_and_the_policy_are_told_without_secrets() {
+    const CANARY: &str = "canary-Zx81-hush-hush";
+    let world = World::open();
+    let ann = world.ann();
+    let entry = serde_json::json!({
+        "command": crate::support::world::misbehave(),
+        "args": [format!("say=it was given {CANARY}"), "exit=3"],
+        "env": {"API_KEY": CANARY},
+    });
+    let config = serde_json::json!({"mcpServers": {"bad": entry}});
+    world.edit_on_host(THREAD, &config.to_string());
+    ann.says("/mcp list").await;
+    let of = |what: &'static str| {
+        move |lines: &[serde_json::Value]| {
+            let found = lines.iter().filter(|line| line["what"] == what);
+            let found: Vec<_> = found.cloned().collect();
+            (!found.is_empty()).then_some(found)
+        }
+    };
+    let failed = world.noted(THREAD, of("not_started")).await;
+    assert_eq!(failed[0]["server"], "bad");
+    let reason = failed[0]["reason"].as_str().unwrap();
+    assert!(reason.contains("ended with"), "{reason}");
+    // The same again is told once.
+    ann.says("/mcp restart bad").await;
+    let asked = world.noted(THREAD, of("decided")).await;
+    assert_eq!(asked[0]["by"]["name"], "Ann");
+    assert_eq!(asked[0]["decision"], "it was to be started again");
+    assert_eq!(world.noted(THREAD, of("not_started")).await.len(), 1);
+    world
+        .edit_policy(r#"{"network": "none", "sandbox": "strong"}"#)
+        .await;
+    let policy = world.noted(THREAD, of("admin")).await;
+    let deed = policy[0]["deed"].as_str().unwrap();
+    assert!(
+        deed.contains("network") && deed.contains("sandbox"),
+        "{deed}"
+    );
+    // Another reason is told.
+    world
+        .noted(THREAD, |lines| {
+            let all = of("not_started")(lines)?;
+            let reason = all.get(1)?["reason"].as_str()?;
+            assert!(reason.contains("demands the `strong` sandbox"), "{reason}");
+            Some(())
+        })
+        .await;
+    let audit = world.audit(THREAD);
+    assert!(!serde_json::to_string(&audit).unwrap().contains(CANARY));
+    let screen = ann.says("/mcp audit").await;
+    assert!(!screen.contains(CANARY), "{screen}");
+    // Two rooms write at the same time, so the order is not looked at.
+    for told in [
+        "*bad*: did not start",
+        "*bad*: it was to be started again · Ann",
+        "the operator's policy changed: network, sandbox",
+    ] {
+        assert!(screen.contains(told), "{told}: {screen}");
+    }
+    world.close().await;
+}

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use base64::Engine as _;
 use serde_json::json;
 use switchboard::actor::Standing;
+use switchboard::app::HouseOptions;
 use switchboard::config::{GivenFor, SecretName};
 use switchboard::thread::ThreadId;
 use switchboard::web::Web;
@@ -271,16 +272,27 @@ async fn a_value_is_given_for_the_server_that_was_named() {
 
 /// A world whose pages people can reach.
 async fn with_pages() -> (World, SocketAddr) {
+    with_pages_and(|_| {}).await
+}
+
+pub(super) async fn with_pages_and(set: impl FnOnce(&mut HouseOptions)) -> (World, SocketAddr) {
     let web = Web::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let at = web.address().unwrap();
     let mut world = World::open_with(|options| {
         options.public_url = Some(format!("http://{at}/base/").parse().unwrap());
+        set(options);
     });
     world.house.serve(web);
     (world, at)
 }
 
-async fn ask(at: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> String {
+pub(super) async fn ask(
+    at: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> String {
     within(async {
         let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
         let request = format!(
@@ -295,7 +307,7 @@ async fn ask(at: SocketAddr, method: &str, path: &str, headers: &str, body: &str
     .await
 }
 
-const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
+pub(super) const FORM: &str = "Content-Type: application/x-www-form-urlencoded\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_is_entered_on_a_page_once_and_never_passes_the_chat() {

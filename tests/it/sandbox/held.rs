@@ -122,7 +122,7 @@ async fn d07_no_secret_of_the_bot_or_of_another_chat_is_in_reach() {
             "{tier:?}"
         );
         // Nor in the way that it is started: what is secret stands on no command line.
-        let bare = json!({"for": ["canary"]});
+        let bare = json!({"for": ["canary-of"]});
         let found = scene.call(B, ("other", "search"), bare).await.unwrap();
         let of_command_lines = found["found"]
             .as_array()
@@ -344,7 +344,7 @@ async fn the_hosts_network_is_there_where_it_is_granted() {
                 owner,
                 folders: Vec::new(),
                 network,
-                limits: Limits::of(&Quotas::default(), 0),
+                limits: Limits::of(&Quotas::default()),
                 home: home.clone(),
             };
             let run = Run {

@@ -1,5 +1,6 @@
 //! Hostile servers under each tier that this machine's self-test proves.
 
+mod enforced;
 mod held;
 mod limits;
 mod scene;

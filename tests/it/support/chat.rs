@@ -30,6 +30,22 @@ struct State {
     deleted: Vec<MessageId>,
     /// No link leads into a private chat.
     no_private_chats: bool,
+    /// What no message may hold, and those that did.
+    forbidden: Vec<String>,
+    leaks: Vec<String>,
+}
+
+impl State {
+    /// Looks through all that a front is given, also what it shows to nobody.
+    fn look_through(&mut self, view: &View) {
+        let mut all = format!("{}\n{view:?}", plain(view));
+        for attachment in &view.attachments {
+            all.push_str(&String::from_utf8_lossy(&attachment.bytes));
+        }
+        if self.forbidden.iter().any(|word| all.contains(word)) {
+            self.leaks.push(plain(view));
+        }
+    }
 }
 
 /// The front.
@@ -60,6 +76,16 @@ impl Chat {
 
     pub fn deleted(&self) -> Vec<MessageId> {
         self.state.lock().unwrap().deleted.clone()
+    }
+
+    /// What no message may hold from now on, not even until it is edited.
+    pub fn forbid(&self, words: impl IntoIterator<Item = String>) {
+        self.state.lock().unwrap().forbidden.extend(words);
+    }
+
+    /// The messages that held what they may not.
+    pub fn leaks(&self) -> Vec<String> {
+        self.state.lock().unwrap().leaks.clone()
     }
 
     /// A front that knows no private chats.
@@ -122,6 +148,7 @@ impl Front for Chat {
     async fn send(&self, thread: ThreadId, view: View) -> Result<MessageId, FrontError> {
         check(&view);
         let mut state = self.state.lock().unwrap();
+        state.look_through(&view);
         let id = MessageId(i64::try_from(state.messages.len()).unwrap() + 1);
         state.messages.push(Shown {
             id,
@@ -140,6 +167,7 @@ impl Front for Chat {
     ) -> Result<(), FrontError> {
         check(&view);
         let mut state = self.state.lock().unwrap();
+        state.look_through(&view);
         let shown = state
             .messages
             .iter_mut()

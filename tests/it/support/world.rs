@@ -61,6 +61,14 @@ impl World {
         Self::open_in(Arc::new(tempfile::tempdir().unwrap()), Arc::default(), set)
     }
 
+    /// With a folder that the users of the threads can pass through, where the tests run as root.
+    pub fn open_passable(set: impl FnOnce(&mut HouseOptions)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), mode).unwrap();
+        Self::open_in(Arc::new(folder), Arc::default(), set)
+    }
+
     fn open_in(
         folder: Arc<tempfile::TempDir>,
         chat: Arc<Chat>,
@@ -156,6 +164,42 @@ impl World {
         let temporary = path.with_extension("tmp-of-editor");
         write(&temporary, text);
         std::fs::rename(temporary, path).unwrap();
+    }
+
+    /// Replaces the operator's policy as an editor on the host does; it is in force when this returns.
+    pub async fn edit_policy(&self, text: &str) {
+        let folder = self.data().join("admin");
+        std::fs::create_dir_all(&folder).unwrap();
+        write(&folder.join("new"), text);
+        std::fs::rename(folder.join("new"), folder.join("policy.json")).unwrap();
+        within(self.house.reload.heed_policy()).await;
+    }
+
+    /// The lines of a thread's audit.
+    pub fn audit(&self, thread: ThreadId) -> Vec<serde_json::Value> {
+        let file = self.data().join("state").join(thread.to_string());
+        let text = std::fs::read_to_string(file.join("audit.jsonl")).unwrap_or_default();
+        let lines = text.lines().map(serde_json::from_str);
+        // The last may be half written.
+        lines.map_while(Result::ok).collect()
+    }
+
+    /// Waits until the audit of a thread has lines that satisfy this, and returns what it makes of them.
+    pub async fn noted<T>(
+        &self,
+        thread: ThreadId,
+        is: impl Fn(&[serde_json::Value]) -> Option<T>,
+    ) -> T {
+        let look = async {
+            loop {
+                if let Some(found) = is(&self.audit(thread)) {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, look).await;
+        found.unwrap_or_else(|_| panic!("never noted; there is {:#?}", self.audit(thread)))
     }
 
     /// Waits for a message of the thread that satisfies `is`, looking again whenever the thread is quiet.

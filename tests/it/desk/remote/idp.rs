@@ -10,6 +10,7 @@ use axum::{Form, Json, Router};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
+use switchboard::chat::View;
 use switchboard::oauth::Arrival;
 use switchboard::thread::ThreadId;
 
@@ -19,22 +20,24 @@ use crate::support::hostile::{Far, Manners, Speaks, Wants};
 use crate::support::world::World;
 
 /// The access token that it gives.
-pub(super) const TOKEN: &str = "at-Zx81-hush-hush";
+pub(in crate::desk) const TOKEN: &str = "at-Zx81-hush-hush";
 
 /// What it saw, and what it protects.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
-    pub(super) resource: String,
-    pub(super) registers: bool,
-    pub(super) revoked: Vec<String>,
-    pub(super) codes: Vec<String>,
+pub(in crate::desk) struct Seen {
+    pub(in crate::desk) resource: String,
+    pub(in crate::desk) registers: bool,
+    pub(in crate::desk) revoked: Vec<String>,
+    pub(in crate::desk) codes: Vec<String>,
     /// The access token that it gives instead of [`TOKEN`].
-    pub(super) gives: Option<&'static str>,
+    pub(in crate::desk) gives: Option<&'static str>,
+    /// The refresh token, likewise.
+    pub(in crate::desk) refreshes_by: Option<&'static str>,
 }
 
-pub(super) struct Idp {
-    pub(super) base: String,
-    pub(super) seen: Arc<Mutex<Seen>>,
+pub(in crate::desk) struct Idp {
+    pub(in crate::desk) base: String,
+    pub(in crate::desk) seen: Arc<Mutex<Seen>>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -42,7 +45,7 @@ pub(super) struct Idp {
 struct Shared(String, Arc<Mutex<Seen>>);
 
 impl Idp {
-    pub(super) async fn start() -> Self {
+    pub(in crate::desk) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
             .await
             .unwrap();
@@ -64,7 +67,7 @@ impl Idp {
     }
 
     /// The challenge with which a server sends people here.
-    pub(super) fn challenge(&self) -> &'static str {
+    pub(in crate::desk) fn challenge(&self) -> &'static str {
         let text = format!(
             "Bearer resource_metadata=\"{}/.well-known/oauth-protected-resource\", scope=\"read profile issues:write\"",
             self.base
@@ -80,17 +83,17 @@ impl Drop for Idp {
 }
 
 /// A server of the hostile kind that only those may use who were let in here.
-pub(super) struct Protected {
-    pub(super) idp: Idp,
-    pub(super) far: Far,
+pub(in crate::desk) struct Protected {
+    pub(in crate::desk) idp: Idp,
+    pub(in crate::desk) far: Far,
 }
 
 impl Protected {
-    pub(super) async fn start() -> Self {
+    pub(in crate::desk) async fn start() -> Self {
         Self::speaking(Speaks::Json).await
     }
 
-    pub(super) async fn speaking(speaks: Speaks) -> Self {
+    pub(in crate::desk) async fn speaking(speaks: Speaks) -> Self {
         let idp = Idp::start().await;
         let wants = Wants::Token {
             tokens: vec![TOKEN.to_owned()],
@@ -103,7 +106,7 @@ impl Protected {
     }
 
     /// Ann connects it in the terminal as `hub`, and logs in there.
-    pub(super) async fn connected_and_logged_in(&self, world: &World) {
+    pub(in crate::desk) async fn connected_and_logged_in(&self, world: &World) {
         let ann = world.ann();
         ann.says(&format!("/mcp connect hub {}", self.far.url()))
             .await;
@@ -118,11 +121,20 @@ impl Protected {
 }
 
 /// The browser follows the link in the chat: our start page, theirs, and back with this answer.
-pub(super) async fn through_our_page(world: &World, thread: ThreadId, answer: &str) -> Arrival {
+pub(in crate::desk) async fn through_our_page(
+    world: &World,
+    thread: ThreadId,
+    answer: &str,
+) -> Arrival {
+    // An address that is not public has no button, and stands in the text alone.
+    let link = |view: &View| {
+        let button = view.links.first().map(|link| link.url.clone());
+        button.or_else(|| link_in(&plain(view)))
+    };
     let shown = world
-        .sees(thread, |shown| !shown.view.links.is_empty())
+        .sees(thread, |shown| link(&shown.view).is_some())
         .await;
-    let link = url::Url::parse(&shown.view.links[0].url).unwrap();
+    let link = url::Url::parse(&link(&shown.view).unwrap()).unwrap();
     let in_path = link.path().rsplit('/').next().unwrap_or_default();
     let nonce = link
         .query_pairs()
@@ -138,13 +150,13 @@ pub(super) async fn through_our_page(world: &World, thread: ThreadId, answer: &s
         .await
 }
 
-pub(super) fn link_in(text: &str) -> Option<String> {
+pub(in crate::desk) fn link_in(text: &str) -> Option<String> {
     let rest = text.split("Open this link: `").nth(1)?;
     Some(rest.split('`').next()?.to_owned())
 }
 
 /// Where the browser is sent back to, with a code.
-pub(super) fn way_back(text: &str) -> String {
+pub(in crate::desk) fn way_back(text: &str) -> String {
     let link = url::Url::parse(&link_in(text).expect("there is no link")).unwrap();
     let query: HashMap<_, _> = link.query_pairs().collect();
     format!(
@@ -187,7 +199,7 @@ async fn token(
     let mut seen = seen.lock().unwrap();
     seen.codes.push(code);
     Json(
-        json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": "rt-1", "scope": "read"}),
+        json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": seen.refreshes_by.unwrap_or("rt-1"), "scope": "read"}),
     )
 }
 

@@ -3,7 +3,7 @@
 mod admin;
 mod by_hand;
 mod connect;
-mod idp;
+pub(in crate::desk) mod idp;
 mod keys;
 mod login;
 mod uses;

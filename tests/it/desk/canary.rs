@@ -1,0 +1,316 @@
+//! One secret of every kind goes through the bot, by every way there is; nothing that it writes or sends has any of it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::Mutex;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::json;
+use switchboard::settings::{Flags, Settings};
+
+use super::remote::idp::{Idp, through_our_page};
+use super::remote::{LOCAL, open, token};
+use super::secrets::{FORM, ask, with_pages_and};
+use crate::support::chat::plain;
+use crate::support::hostile::{Far, Manners, Wants};
+use crate::support::world::{Person, World, misbehave};
+
+const IN_A_LINE: &str = "line-Tq83-Wren-Vx";
+const IN_AN_ARGUMENT: &str = "argument-Tq83-Wren-Vx";
+const IN_A_FILE: &str = "file-Tq83-Wren-Vx";
+const ANSWERED: &str = "answered-Tq83-Wren-Vx";
+const EDITED: &str = "edited-Tq83-Wren-Vx";
+const SET: &str = "set-Tq83-Wren-Vx";
+const ON_A_PAGE: &str = "page-Tq83-Wren-Vx";
+const BEARER: &str = "bearer-Tq83-Wren-Vx";
+const HEADER: &str = "header-Tq83-Wren-Vx";
+const ACCESS: &str = "access-Tq83-Wren-Vx";
+const REFRESH: &str = "refresh-Tq83-Wren-Vx";
+const CODE: &str = "code-Tq83-Wren-Vx";
+const CALLED: &str = "called-Tq83-Wren-Vx";
+
+const ALL: [&str; 13] = [
+    IN_A_LINE,
+    IN_AN_ARGUMENT,
+    IN_A_FILE,
+    ANSWERED,
+    EDITED,
+    SET,
+    ON_A_PAGE,
+    BEARER,
+    HEADER,
+    ACCESS,
+    REFRESH,
+    CODE,
+    CALLED,
+];
+
+/// Each as it is, and as a server or a library may write it.
+fn forms(word: &str) -> Vec<String> {
+    let mut forms = vec![
+        word.to_owned(),
+        word.replace('-', "%2D"),
+        word.to_uppercase(),
+    ];
+    // In the middle of something that is encoded, from each of its three places.
+    for before in ["", "x", "xx"] {
+        let skip = before.len().div_ceil(3) * 4;
+        for encoded in [
+            STANDARD.encode(format!("{before}{word}")),
+            URL_SAFE_NO_PAD.encode(format!("{before}{word}")),
+        ] {
+            let whole = encoded.trim_end_matches('=');
+            forms.push(whole[skip..whole.len() - 2].to_owned());
+        }
+    }
+    forms
+}
+
+/// What was logged and should not have been, by the whole process.
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Reads the log, and keeps what has a canary in it.
+#[derive(Default)]
+struct Reader;
+
+impl Write for Reader {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(line);
+        if text.contains("Tq83") || text.contains("log begins") {
+            LOGGED.lock().unwrap().push(text.into_owned());
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As an operator who wants to know everything.
+fn read_the_log() {
+    let environment = [("SWITCHBOARD_LOG".into(), "trace".into())];
+    let settings = Settings::read(&Flags::default(), environment).unwrap();
+    settings.log_to(Reader::default);
+    tracing::trace!(target: "switchboard", "log begins");
+    let begun = LOGGED.lock().unwrap().drain(..).count();
+    assert_eq!(begun, 1, "the log is not read");
+}
+
+/// No file below the folder has any of it, whatever it is for, and neither has its name.
+fn look_through(folder: &Path) {
+    let forms: Vec<String> = ALL.into_iter().flat_map(forms).collect();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_folder = path.symlink_metadata().is_ok_and(|kind| kind.is_dir());
+            let bytes = if is_folder {
+                folders.push(path.clone());
+                Vec::new()
+            } else {
+                // A temporary file may be gone meanwhile.
+                std::fs::read(&path).unwrap_or_default()
+            };
+            let text = format!("{}\n{}", path.display(), String::from_utf8_lossy(&bytes));
+            let found = |line: &&str| forms.iter().any(|form| line.contains(form));
+            let lines: Vec<&str> = text.lines().filter(found).collect();
+            assert_eq!(lines, [""; 0], "in {}", path.display());
+        }
+    }
+}
+
+struct Scene<'a> {
+    world: &'a World,
+    ann: Person<'a>,
+}
+
+impl Scene<'_> {
+    async fn says(&self, text: &str) -> String {
+        let seen = self.ann.says(text).await;
+        look_through(&self.world.data());
+        seen
+    }
+
+    async fn presses(&self, label: &str) -> String {
+        let seen = self.ann.presses(label).await;
+        look_through(&self.world.data());
+        seen
+    }
+
+    async fn sees(&self, words: &str) {
+        let told = |text: &str| text.contains(words);
+        self.world
+            .sees(LOCAL, |shown| told(&plain(&shown.view)))
+            .await;
+        look_through(&self.world.data());
+    }
+
+    /// Servers on the bot's machine.
+    async fn local(&self) {
+        let program = misbehave();
+        let program = program.display();
+        self.says(&format!(
+            "/mcp add line -e API_TOKEN={IN_A_LINE} -- {program} --api-key {IN_AN_ARGUMENT} 'say=password: {IN_AN_ARGUMENT}'"
+        ))
+        .await;
+        self.presses("Apply").await;
+        let file = json!({"mcpServers": {"file": {"command": program.to_string(), "env": {"API_TOKEN": IN_A_FILE}}}});
+        let bytes = serde_json::to_vec(&file).unwrap();
+        self.ann
+            .sends("claude_desktop_config.json", &bytes, "")
+            .await;
+        look_through(&self.world.data());
+        self.presses("Apply").await;
+        for answer in [
+            "/mcp add answered",
+            &format!("{program} --token={ANSWERED}"),
+            &format!("API_TOKEN={ANSWERED}"),
+        ] {
+            self.says(answer).await;
+        }
+        self.presses("Skip").await;
+        self.presses("Apply").await;
+        self.says(&format!("/mcp edit answered env.API_TOKEN={EDITED}"))
+            .await;
+        self.presses("Apply").await;
+        self.says(&format!("/mcp secrets set SET_TOKEN {SET}"))
+            .await;
+        self.says("/mcp edit file 'env.MORE=a${secret:SET_TOKEN}b'")
+            .await;
+        self.presses("Apply").await;
+        // What servers tell of them, in each form.
+        for server in ["line", "file", "answered"] {
+            let told = self.says(&format!("/mcp call {server} env")).await;
+            assert!(told.contains("••••"), "{told}");
+            for word in [IN_A_LINE, IN_AN_ARGUMENT, IN_A_FILE, EDITED, SET] {
+                let encoded = STANDARD.encode(format!("user:{word}"));
+                for text in [word, &encoded] {
+                    self.says(&format!("/mcp call {server} echo text={text}"))
+                        .await;
+                }
+            }
+        }
+        // One that was never kept, given to a tool by its name.
+        self.says(&format!("/mcp call line echo token={CALLED}"))
+            .await;
+        self.says(&format!(
+            "/mcp call line error token={CALLED} password={SET}"
+        ))
+        .await;
+    }
+
+    /// Servers on the network.
+    async fn remote(&self, far: &Far, guarded: &Far, idp: &Idp) {
+        self.says(&format!(
+            "/mcp connect bearer {} --bearer {BEARER}",
+            far.url()
+        ))
+        .await;
+        self.presses("Apply").await;
+        self.says(&format!("/mcp edit bearer 'headers.X-Key={HEADER}'"))
+            .await;
+        self.presses("Apply").await;
+        self.says("/mcp call bearer echo text=x").await;
+        self.says(&format!("/mcp connect hub {}", guarded.url()))
+            .await;
+        self.presses("Apply").await;
+        {
+            let mut seen = idp.seen.lock().unwrap();
+            (seen.gives, seen.refreshes_by) = (Some(ACCESS), Some(REFRESH));
+        }
+        through_our_page(self.world, LOCAL, &format!("code={CODE}")).await;
+        self.sees("[Finish]").await;
+        self.presses("Finish").await;
+        self.sees("Logged in to *hub*").await;
+        let called = self.says("/mcp call hub echo text=x").await;
+        assert!(called.contains('x'), "{called}");
+    }
+
+    async fn page(&self, at: std::net::SocketAddr) {
+        self.says("/mcp secrets set PAGE_TOKEN").await;
+        let link = self.world.chat.newest(LOCAL).view.links.remove(0).url;
+        let path = link.strip_prefix(&format!("http://{at}/base")).unwrap();
+        let form = format!("{FORM}Sec-Fetch-Site: same-origin\r\n");
+        let answer = ask(at, "POST", path, &form, &format!("value={ON_A_PAGE}")).await;
+        assert!(
+            answer.contains("Thank you") && !answer.contains("Tq83"),
+            "{answer}"
+        );
+        self.sees("is kept").await;
+    }
+
+    /// Every screen there is about them, and every file that is sent.
+    async fn looks(&self) {
+        for line in [
+            "/mcp",
+            "/mcp list",
+            "/mcp secrets",
+            "/mcp status",
+            "/mcp history",
+            "/mcp audit",
+            "/mcp audit 100",
+            "/mcp audit line",
+            "/mcp audit file",
+            "/mcp audit verify",
+            "/mcp download",
+            "/mcp download remote",
+            "/admin",
+            "/mcp undo",
+        ] {
+            self.says(line).await;
+        }
+        for server in ["line", "file", "answered", "bearer", "hub"] {
+            for command in ["show", "test", "logs", "tools", "restart"] {
+                self.says(&format!("/mcp {command} {server}")).await;
+            }
+        }
+        for server in ["line", "bearer", "hub"] {
+            self.says(&format!("/mcp remove {server}")).await;
+            self.presses("Apply").await;
+            self.presses("Undo").await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_is_written_or_sent_has_a_secret_in_it() {
+    read_the_log();
+    let idp = Idp::start().await;
+    let wants = Wants::Token {
+        tokens: vec![ACCESS.to_owned()],
+        challenge: Some(idp.challenge()),
+        metadata: false,
+    };
+    let guarded = Far::start(Manners::default().wanting(wants)).await;
+    let far = Far::start(Manners::default().wanting(token(BEARER))).await;
+    idp.seen.lock().unwrap().resource = guarded.url();
+    let (world, at) = with_pages_and(open).await;
+    world.chat.forbid(ALL.into_iter().flat_map(forms));
+    let scene = Scene {
+        world: &world,
+        ann: world.ann(),
+    };
+    scene.local().await;
+    scene.page(at).await;
+    scene.remote(&far, &guarded, &idp).await;
+    scene.looks().await;
+    // They were really there, each where it belongs.
+    let seen = format!("{:?}{:?}", far.seen(), guarded.seen());
+    for word in [BEARER, HEADER, ACCESS] {
+        assert!(seen.contains(word), "{word} was never sent");
+    }
+    assert!(idp.seen.lock().unwrap().codes.contains(&CODE.to_owned()));
+    let data = world.data();
+    let kept = world.chat.leaks();
+    assert_eq!(kept, [""; 0]);
+    let world = world.restarted_with(open).await;
+    let again = world.ann().says("/mcp call file env").await;
+    assert!(again.contains("••••"), "{again}");
+    assert_eq!(world.chat.leaks(), [""; 0]);
+    world.chat.forbid([]);
+    look_through(&data);
+    assert_eq!(*LOGGED.lock().unwrap(), [""; 0]);
+    world.close().await;
+}
