@@ -218,6 +218,7 @@ fn interpreter(script: &Path, path: Option<&String>) -> Option<PathBuf> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test's own files")]
 mod tests {
     use super::*;
 

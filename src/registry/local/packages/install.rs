@@ -405,6 +405,7 @@ fn cannot_look(package: &Package) -> Trouble {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test plays a package")]
 mod tests {
     use std::os::unix::fs::symlink;
 
