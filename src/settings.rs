@@ -1,16 +1,17 @@
 //! The settings of the process: flags and environment, read and checked once.
 //!
-//! [`Settings::read`] is a pure function of what it is given (it looks at the data folder, and at nothing else), so that
-//! no other room asks the environment. Settings that make no sense stop the start with a sentence that names them.
+//! [`Settings::read`] is a pure function of what it is given (it looks at the folders that are named and reads the file with
+//! the keys, and nothing else), so that no other room asks the environment. Settings that make no sense stop the start with a sentence that names them.
 
 mod duration;
+mod environment;
+mod error;
 mod keys;
 mod log;
 mod network;
 mod people;
 
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,76 +24,12 @@ use crate::secret::Secret;
 use crate::vault::Ring;
 
 pub use duration::parse_duration;
+pub use environment::VARIABLES;
+pub use error::SettingsError;
+
+use environment::{Environment, shown};
 use network::Network;
 use people::People;
-
-/// Every variable of our own, with what `--help` says of it.
-pub const VARIABLES: [(&str, &str); 16] = [
-    (
-        "SWITCHBOARD_DATA",
-        "the data folder where --data is not given",
-    ),
-    (
-        "SWITCHBOARD_DOWNLOADS",
-        "where the terminal front writes files (DATA/downloads)",
-    ),
-    (
-        "SWITCHBOARD_SERVER_IDLE",
-        "a server unused for this long stops (15m)",
-    ),
-    (
-        "SWITCHBOARD_THREAD_IDLE",
-        "a thread unused for this long is let go (1h)",
-    ),
-    (
-        "SWITCHBOARD_CALL_TIMEOUT",
-        "a tool call without progress ends after this (60s)",
-    ),
-    (
-        "SWITCHBOARD_PUBLIC_URL",
-        "where people reach the pages for logins, as in `https://bot.example`",
-    ),
-    (
-        "SWITCHBOARD_LISTEN",
-        "where these pages are served (127.0.0.1:8787)",
-    ),
-    (
-        "SWITCHBOARD_ADMIN_SERVERS",
-        "which servers of DATA/admin chats are offered: `all`, `none` or names (none)",
-    ),
-    (
-        "SWITCHBOARD_ALLOW_HTTP",
-        "`1` lets servers be connected by plain http",
-    ),
-    (
-        "SWITCHBOARD_ALLOW_CIDRS",
-        "addresses to open that are not public, as in `127.0.0.1,10.1.0.0/16`",
-    ),
-    (
-        "SWITCHBOARD_SANDBOX",
-        "how local servers are confined: `auto`, `strong`, `restricted` or `off` (auto)",
-    ),
-    (
-        "SWITCHBOARD_OPERATORS",
-        "who operates the bot, beside those in DATA/admin/policy.json, as in `tg:123,tg:456`",
-    ),
-    (
-        "SWITCHBOARD_ACCESS",
-        "who may use the bot: `listed` people and chats or everybody (`open`), whatever policy.json says",
-    ),
-    (
-        keys::KEY_FILE,
-        "a file with the keys that seal what is kept secret (one is made in DATA/keys)",
-    ),
-    (
-        keys::KEYS,
-        "the same keys as text, the first one seals: `k2:<base64>,k1:<base64>`",
-    ),
-    (
-        "SWITCHBOARD_LOG",
-        "what is logged to stderr, as in `debug` or `info,rmcp=debug`",
-    ),
-];
 
 const TOKEN: &str = "TELOXIDE_TOKEN";
 
@@ -166,162 +103,13 @@ pub struct Settings {
     pub sandbox: Choice,
 }
 
-/// A setting that makes no sense. Each says which, what it is (never a token), and what would be right.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// Telegram without a token.
-    #[error(
-        "the Telegram front needs a bot token in TELOXIDE_TOKEN; get one from @BotFather, or use `--front terminal`"
-    )]
-    NoToken,
-    /// The token has not the form of one.
-    #[error(
-        "TELOXIDE_TOKEN is not a bot token; it looks like 123456789:AAH… (digits, a colon, letters and digits), as \
-         @BotFather gives it"
-    )]
-    NotAToken,
-    /// A time that cannot be read or makes no sense.
-    #[error(
-        "{name} is `{value}`, which is not a time from 1ms to 30d; write it like `90s`, `15m` or `1h30m`"
-    )]
-    NotADuration {
-        /// The setting.
-        name: &'static str,
-        /// What it was set to.
-        value: String,
-    },
-    /// A filter of the log that cannot be read.
-    #[error(
-        "SWITCHBOARD_LOG is `{value}`, which is not a filter ({why}); write it like `info` or `warn,switchboard=debug`"
-    )]
-    NotAFilter {
-        /// What it was set to.
-        value: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The Bot API's address is none.
-    #[error(
-        "TELOXIDE_API_URL is `{value}`, which is not an address; write it like `http://localhost:8081`"
-    )]
-    NotAnAddress {
-        /// What it was set to, without what may be a password.
-        value: String,
-    },
-    /// The data folder is not a folder.
-    #[error("{name} is `{path}`, which is {what}; name a folder, it is made where it is missing")]
-    NotAFolder {
-        /// The setting.
-        name: &'static str,
-        /// What it was set to.
-        path: String,
-        /// What is there.
-        what: &'static str,
-    },
-    /// A switch that is neither on nor off.
-    #[error("{name} is `{value}`, which is neither on nor off; write `1` or `0`")]
-    NotASwitch {
-        /// The setting.
-        name: &'static str,
-        /// What it was set to.
-        value: String,
-    },
-    /// No way to confine servers.
-    #[error(
-        "SWITCHBOARD_SANDBOX is `{value}`, which is none of them; write `auto`, `strong`, `restricted` or `off`"
-    )]
-    NotASandbox {
-        /// What it was set to.
-        value: String,
-    },
-    /// A range of addresses that cannot be read.
-    #[error(
-        "{name} has `{value}` in it, which is no range of addresses; write them like `127.0.0.1,10.1.0.0/16`"
-    )]
-    NotARange {
-        /// The setting.
-        name: &'static str,
-        /// The part that cannot be read.
-        value: String,
-    },
-    /// An address to listen at that cannot be read.
-    #[error(
-        "{name} is `{value}`, which is not an IP address with a port; write it like `127.0.0.1:8787`"
-    )]
-    NotASocket {
-        /// The setting.
-        name: &'static str,
-        /// What it was set to.
-        value: String,
-    },
-    /// The public address cannot be one.
-    #[error("SWITCHBOARD_PUBLIC_URL `{value}` {why}; write it like `https://bot.example`")]
-    NotAPublicUrl {
-        /// What it was set to, without what may be a password or a key.
-        value: String,
-        /// What is wrong with it.
-        why: &'static str,
-    },
-    /// A name that no server can have.
-    #[error(
-        "{name} has `{value}` in it, which is no name of a server ({why}); write `all`, `none` or names like `a,b`"
-    )]
-    NotAServer {
-        /// The setting.
-        name: &'static str,
-        /// The part that cannot be read.
-        value: String,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// An operator who is nobody.
-    #[error(
-        "{name} has `{value}` in it, which is no person's id; write ids like `tg:123456789`, with commas between"
-    )]
-    NotAPerson {
-        /// The setting.
-        name: &'static str,
-        /// The part that cannot be read.
-        value: String,
-    },
-    /// Neither open nor listed.
-    #[error("{name} is `{value}`; write `open` or `listed`")]
-    NotAnAccess {
-        /// The setting.
-        name: &'static str,
-        /// What it was set to.
-        value: String,
-    },
-    /// Keys that cannot be used; never repeats one.
-    #[error(
-        "{name} {why}; `openssl rand -base64 32` makes a key, and `k1:` before it gives it an id"
-    )]
-    BadKeys {
-        /// The setting.
-        name: &'static str,
-        /// What is wrong.
-        why: String,
-    },
-    /// A variable that is not UTF-8.
-    #[error("{name} is not valid UTF-8; set it anew")]
-    NotText {
-        /// The setting.
-        name: &'static str,
-    },
-}
-
 impl Settings {
     /// Reads and checks everything. An empty variable counts as not set.
     pub fn read(
         flags: &Flags,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
-        let environment = Environment(
-            environment
-                .into_iter()
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
-        );
+        let environment = Environment::of(environment);
         let front = match flags.front {
             Some(front) => front,
             None if environment.text(TOKEN)?.is_some() => FrontKind::Telegram,
@@ -335,7 +123,7 @@ impl Settings {
         Ok(Self {
             front,
             front_chosen: flags.front.is_some(),
-            downloads: match environment.0.get(OsStr::new("SWITCHBOARD_DOWNLOADS")) {
+            downloads: match environment.raw("SWITCHBOARD_DOWNLOADS") {
                 Some(path) => folder("SWITCHBOARD_DOWNLOADS", path.as_ref())?,
                 None => data.join("downloads"),
             },
@@ -366,8 +154,8 @@ impl Settings {
                 .flatten()
                 .unwrap_or("you")
                 .to_owned(),
-            home: environment.0.get(OsStr::new("HOME")).map(PathBuf::from),
-            color: !environment.0.contains_key(OsStr::new("NO_COLOR")),
+            home: environment.raw("HOME").map(PathBuf::from),
+            color: environment.raw("NO_COLOR").is_none(),
             warnings: [
                 environment.unknown(),
                 opened,
@@ -409,52 +197,6 @@ impl std::str::FromStr for FrontKind {
     }
 }
 
-/// The variables that are set to something.
-struct Environment(BTreeMap<OsString, OsString>);
-
-impl Environment {
-    fn text(&self, name: &'static str) -> Result<Option<&str>, SettingsError> {
-        self.0
-            .get(OsStr::new(name))
-            .map(|value| {
-                value
-                    .to_str()
-                    .map(str::trim)
-                    .ok_or(SettingsError::NotText { name })
-            })
-            .transpose()
-    }
-
-    fn duration(&self, name: &'static str, default: Duration) -> Result<Duration, SettingsError> {
-        let Some(value) = self.text(name)? else {
-            return Ok(default);
-        };
-        parse_duration(value).ok_or_else(|| SettingsError::NotADuration {
-            name,
-            value: shown(value),
-        })
-    }
-
-    /// A sentence for each variable that looks like one of ours and is none: a typing error there has no other sign.
-    fn unknown(&self) -> Vec<String> {
-        let known = || VARIABLES.iter().map(|(name, _)| *name);
-        self.0
-            .keys()
-            .map(|name| name.to_string_lossy())
-            .filter(|name| name.starts_with("SWITCHBOARD_") && known().all(|known| known != name))
-            .map(|name| {
-                let name = shown(&name);
-                match closest(&name, known()) {
-                    Some(nearest) => {
-                        format!("{name} is no setting and does nothing; did you mean {nearest}?")
-                    }
-                    None => format!("{name} is no setting and does nothing."),
-                }
-            })
-            .collect()
-    }
-}
-
 fn sandbox(environment: &Environment) -> Result<Choice, SettingsError> {
     let Some(value) = environment.text("SWITCHBOARD_SANDBOX")? else {
         return Ok(Choice::Auto);
@@ -474,7 +216,7 @@ fn data(flags: &Flags, environment: &Environment) -> Result<PathBuf, SettingsErr
     if let Some(data) = &flags.data {
         return folder("--data", data);
     }
-    match environment.0.get(OsStr::new("SWITCHBOARD_DATA")) {
+    match environment.raw("SWITCHBOARD_DATA") {
         Some(data) => folder("SWITCHBOARD_DATA", data.as_ref()),
         None => folder("the data folder", Path::new("data")),
     }
@@ -536,23 +278,6 @@ fn api_url(environment: &Environment) -> Result<Option<String>, SettingsError> {
             .map_or_else(|| shown(url), |(_, host)| format!("…@{}", shown(host)));
         Err(SettingsError::NotAnAddress { value })
     }
-}
-
-fn closest<'a>(typed: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
-        .filter(|(distance, _)| *distance <= 4)
-        .min()
-        .map(|(_, name)| name)
-}
-
-/// A value as it can stand in a sentence on a terminal.
-fn shown(value: &str) -> String {
-    value
-        .chars()
-        .map(|char| if char.is_control() { '\u{fffd}' } else { char })
-        .take(200)
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,46 +1,11 @@
-//! Differences: of checked servers, for the registry; of texts, for people.
+//! Differences of texts, for people.
 
 use std::collections::{HashMap, VecDeque};
 
 use serde_json::Value;
 
 use super::secrets::MASK;
-use super::{Document, FileKind, Files, ServerName, StdioServer};
-
-/// What changed between two sets of local servers. Order alone is no change.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ServerDiff {
-    /// New names, with what they are.
-    pub added: Vec<(ServerName, StdioServer)>,
-    /// Names whose definition changed, with the new one.
-    pub changed: Vec<(ServerName, StdioServer)>,
-    /// Names that are gone.
-    pub removed: Vec<ServerName>,
-}
-
-impl ServerDiff {
-    /// The difference from `old` to `new`.
-    pub fn between(old: &[(ServerName, StdioServer)], new: &[(ServerName, StdioServer)]) -> Self {
-        let mut left: HashMap<&ServerName, &StdioServer> =
-            old.iter().map(|(name, server)| (name, server)).collect();
-        let mut diff = Self::default();
-        for (name, server) in new {
-            match left.remove(name) {
-                None => diff.added.push((name.clone(), server.clone())),
-                Some(was) if was.means_the_same(server) => {}
-                Some(_) => diff.changed.push((name.clone(), server.clone())),
-            }
-        }
-        let gone = old.iter().filter(|(name, _)| left.contains_key(name));
-        diff.removed = gone.map(|(name, _)| name.clone()).collect();
-        diff
-    }
-
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty()
-    }
-}
+use super::{Document, FileKind, Files};
 
 /// The unified diff of both files with `context` lines, secrets masked on both sides; empty where nothing changed. Headers
 /// name the files (`--- mcp.json`, `+++ mcp.json (proposed)`). A changed secret shows as changed although both are masked.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::SecretName;
 use super::mask::{secret_parts_below, secret_parts_of_arg};
+use super::secrets::spans;
 
 /// A secret that was taken out of an entry. `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq)]
@@ -125,7 +126,9 @@ impl Lifting<'_> {
         if self.kept.contains(value) {
             return None;
         }
-        let Some(name) = (self.named)(value, &in_capitals(wanted)) else {
+        // A name is written down in full: none that looks like a secret itself.
+        let wanted = Some(wanted).filter(|wanted| spans(wanted).is_empty());
+        let Some(name) = (self.named)(value, &in_capitals(wanted.unwrap_or_default())) else {
             self.kept.insert(value.to_owned());
             return None;
         };

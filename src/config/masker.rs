@@ -6,11 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use self::finder::{Finder, SHORTEST};
-use super::RemoteServer;
 use super::mask::{
     HEADER, is_headers, is_secret_name, masked_json, name_below, secret_parts, secret_parts_of_arg,
 };
-use super::secrets::{self, merged, spans, spans_in_prose, without};
+use super::secrets::{self, merged, spans_in_prose, without};
 
 mod finder;
 
@@ -55,16 +54,6 @@ impl Masker {
         let mut secrets = Vec::new();
         for (name, value) in env {
             keep(value, &secret_parts(Some(name), value), &mut secrets);
-        }
-        Self::knowing(secrets)
-    }
-
-    /// A masker for a remote server: what is secret in its address and in its headers.
-    pub fn of_remote(server: &RemoteServer) -> Self {
-        let mut secrets = Vec::new();
-        keep(&server.url, &spans(&server.url), &mut secrets);
-        for (_, value) in &server.headers {
-            keep(value, &secret_parts(Some(HEADER), value), &mut secrets);
         }
         Self::knowing(secrets)
     }
@@ -306,25 +295,21 @@ fn base64_forms(text: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::config::{RemoteAuth, RemoteTransport};
 
     #[test]
     fn what_a_remote_server_is_sent_is_known_and_names_of_secrets_are_not() {
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        let server = RemoteServer {
-            transport: RemoteTransport::Http,
-            url: "https://h.example/mcp?token=in-the-url".to_owned(),
-            headers: vec![
-                header("X-Tenant", "acme-corp-7"),
-                header("Authorization", "Bearer in-a-header"),
-                header("X-Key", "prefix-${secret:KEY}"),
-            ],
-            auth: RemoteAuth::None,
-            timeout_ms: None,
-            disabled: false,
-        };
-        let masker = Masker::of_remote(&server).and(["its true value".to_owned()]);
+        let entry = json!({
+            "url": "https://h.example/mcp?token=in-the-url",
+            "headers": {
+                "X-Tenant": "acme-corp-7",
+                "Authorization": "Bearer in-a-header",
+                "X-Key": "prefix-${secret:KEY}",
+            },
+        });
+        let masker = Masker::of([&entry]).and(["its true value".to_owned()]);
         let text =
             "in-the-url acme-corp-7 in-a-header prefix- its true value ${secret:KEY} h.example";
         assert_eq!(
@@ -383,9 +368,10 @@ mod tests {
         }
         // Nothing but short lines: many patterns, and no more bytes than the secrets have.
         let lines = |nth: usize| {
-            (0..2000)
+            let lines: Vec<_> = (0..2000)
                 .map(|line| format!("{nth:03}{line:04}\n"))
-                .collect::<String>()
+                .collect();
+            lines.concat()
         };
         let masker = Masker::default().and((0..256).map(lines));
         assert!(looked_for(&masker) <= 2 * 256 * 16_000 + FORM_BYTES);

@@ -26,7 +26,7 @@ mod server;
 mod tool_schema;
 
 pub use check::is_env_name;
-pub use diff::{ServerDiff, text_diff, unified};
+pub use diff::{text_diff, unified};
 pub use document::{Document, FileKind, Files, Revision, RevisionError};
 pub use edit::{Change, Edit, EditError};
 pub use given::GivenFor;
@@ -43,6 +43,7 @@ pub use remote::{
     Approval, BadId, CredentialId, RemoteAuth, RemoteServer, RemoteTransport, SecretName,
 };
 pub use schema::{POLICY_FILE, policy_document, policy_schema_text, schema_text};
+pub use secrets::secrets_in_address;
 pub use server::{
     AdminServers, Definition, StdioServer, ThreadConfig, command_line, definition_key, program_key,
     visible,

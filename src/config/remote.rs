@@ -22,7 +22,7 @@ pub enum RemoteTransport {
 pub struct RemoteServer {
     /// How.
     pub transport: RemoteTransport,
-    /// Where.
+    /// Where; its path and its query may have `${secret:NAME}` in them.
     pub url: String,
     /// Headers of each request; a value may have `${secret:NAME}` in it.
     pub headers: Vec<(String, String)>,
@@ -84,7 +84,8 @@ pub struct Approval {
     pub transport: String,
     /// Names of the headers, in lower case, sorted.
     pub headers: Vec<String>,
-    /// Names of the secrets in their values, sorted: another value is no other agreement, another secret is.
+    /// Names of the secrets in the address and in the headers' values, sorted: another value is no other agreement, another
+    /// secret is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretName>,
     /// The way of login with its reference: `none`, `oauth:ID`, `bearer:NAME`, `api_key:HEADER:NAME`.
@@ -100,12 +101,7 @@ impl RemoteServer {
             .map(|(name, _)| name.to_ascii_lowercase())
             .collect();
         headers.sort_unstable();
-        let mut secrets: Vec<SecretName> = self
-            .headers
-            .iter()
-            .flat_map(|(_, value)| SecretName::all_in(value))
-            .map(|(_, name)| name)
-            .collect();
+        let mut secrets = self.written_secrets();
         secrets.sort_unstable();
         secrets.dedup();
         Approval {
@@ -124,23 +120,37 @@ impl RemoteServer {
         }
     }
 
-    /// The names of the secrets that it needs, in its headers and for its login, each once.
+    /// The names of the secrets that it needs, in its address, in its headers and for its login, each once.
     pub fn secret_names(&self) -> Vec<SecretName> {
-        let mut names: Vec<SecretName> = self
-            .headers
-            .iter()
-            .flat_map(|(_, value)| SecretName::all_in(value))
-            .map(|(_, name)| name)
-            .collect();
-        match &self.auth {
-            RemoteAuth::Bearer(name) | RemoteAuth::ApiKey { value: name, .. } => {
-                names.push(name.clone());
-            }
-            RemoteAuth::None | RemoteAuth::OAuth(_) => {}
-        }
+        let mut names = self.named_secrets();
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The same as they stand there, one perhaps twice: those of its address and its headers, then the login's.
+    pub fn named_secrets(&self) -> Vec<SecretName> {
+        let mut names = self.written_secrets();
+        names.extend(self.auth.secret().cloned());
+        names
+    }
+
+    /// The placeholders in the address and in the headers' values.
+    fn written_secrets(&self) -> Vec<SecretName> {
+        let values = self.headers.iter().map(|(_, value)| value);
+        let texts = std::iter::once(&self.url).chain(values);
+        let all = texts.flat_map(|text| SecretName::all_in(text));
+        all.map(|(_, name)| name).collect()
+    }
+}
+
+impl RemoteAuth {
+    /// The secret that proves who the bot is, where it is one that a person gave.
+    pub fn secret(&self) -> Option<&SecretName> {
+        match self {
+            Self::Bearer(name) | Self::ApiKey { value: name, .. } => Some(name),
+            Self::None | Self::OAuth(_) => None,
+        }
     }
 }
 

@@ -7,11 +7,13 @@ use std::ops::Range;
 
 use super::SecretName;
 
+mod address;
 mod forms;
 mod named;
 mod names;
 mod prose;
 
+pub use address::secrets_in_address;
 pub(super) use named::{is_password, is_secret_flag};
 pub(super) use names::is_secret_name;
 
@@ -36,6 +38,9 @@ pub(super) fn is_reference(text: &str) -> bool {
 /// The pieces of a text that look secret, in order, none touching another.
 pub(super) fn spans(text: &str) -> Vec<Range<usize>> {
     let mut found = look(text);
+    if address::is_one(text) {
+        found = address::masked(text, found);
+    }
     // What is left may look secret without its neighbours: it is judged as it will be shown.
     for _ in 0..LOOKS {
         if found.is_empty() {

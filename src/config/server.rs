@@ -201,6 +201,14 @@ impl Definition {
             Self::Remote(server) => server.disabled,
         }
     }
+
+    /// The names of the secrets that it needs, each once.
+    pub fn secret_names(&self) -> Vec<SecretName> {
+        match self {
+            Self::Local(server) => server.secret_names(),
+            Self::Remote(server) => server.secret_names(),
+        }
+    }
 }
 
 /// Which of the operator's servers (`data/admin/`) threads are offered.
@@ -237,6 +245,39 @@ pub struct ThreadConfig {
     pub admin: Vec<(ServerName, Definition)>,
     /// The operator's servers that the thread's own ones of the same name hide.
     pub hidden: Vec<ServerName>,
+}
+
+impl ThreadConfig {
+    /// The thread's own servers: those that run here, then those over the network.
+    pub fn own(&self) -> impl Iterator<Item = (&ServerName, Definition)> {
+        let local = self.local.iter();
+        let local = local.map(|(name, server)| (name, Definition::Local(server.clone())));
+        let remote = self.remote.iter();
+        let remote = remote.map(|(name, server)| (name, Definition::Remote(server.clone())));
+        local.chain(remote)
+    }
+
+    /// Its own servers, and then the operator's.
+    pub fn all(&self) -> impl Iterator<Item = (&ServerName, Definition)> {
+        let admin = self.admin.iter();
+        self.own()
+            .chain(admin.map(|(name, definition)| (name, definition.clone())))
+    }
+
+    /// The names of all, in the same order.
+    pub fn names(&self) -> impl Iterator<Item = &ServerName> {
+        let local = self.local.iter().map(|(name, _)| name);
+        let remote = self.remote.iter().map(|(name, _)| name);
+        let admin = self.admin.iter().map(|(name, _)| name);
+        local.chain(remote).chain(admin)
+    }
+
+    /// What a server is: the thread's own, or the operator's.
+    pub fn definition(&self, name: &ServerName) -> Option<Definition> {
+        self.all()
+            .find(|(other, _)| *other == name)
+            .map(|(_, definition)| definition)
+    }
 }
 
 impl std::fmt::Debug for StdioServer {

@@ -77,6 +77,6 @@ fn bad(name: &'static str, error: KeyError) -> SettingsError {
 
 impl Environment {
     fn path(&self, name: &str) -> Option<PathBuf> {
-        self.0.get(std::ffi::OsStr::new(name)).map(PathBuf::from)
+        self.raw(name).map(PathBuf::from)
     }
 }

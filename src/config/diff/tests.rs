@@ -1,63 +1,12 @@
 use serde_json::json;
 
 use super::*;
-use crate::config::NetworkGrant;
 
 fn files(local: &Value) -> Files {
     Files {
         local: Document(local.as_object().unwrap().clone()),
         remote: Document::default(),
     }
-}
-
-fn server(command: &str, env: &[(&str, &str)]) -> StdioServer {
-    StdioServer {
-        command: command.to_owned(),
-        args: Vec::new(),
-        env: env
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect(),
-        cwd: None,
-        network: NetworkGrant::Unsaid,
-        disabled: false,
-    }
-}
-
-fn names<T>(pairs: &[(ServerName, T)]) -> Vec<&str> {
-    pairs.iter().map(|(name, _)| name.as_str()).collect()
-}
-
-#[test]
-fn only_what_changed_is_told() {
-    let named = |all: &[(&str, StdioServer)]| -> Vec<(ServerName, StdioServer)> {
-        all.iter()
-            .map(|(name, server)| (ServerName::new(name).unwrap(), server.clone()))
-            .collect()
-    };
-    let old = named(&[
-        ("a", server("x", &[])),
-        ("b", server("y", &[("A", "1"), ("B", "2")])),
-        ("c", server("z", &[])),
-    ]);
-    let new = named(&[
-        ("d", server("w", &[])),
-        ("b", server("y", &[("B", "2"), ("A", "1")])),
-        ("a", server("x2", &[])),
-    ]);
-    let diff = ServerDiff::between(&old, &new);
-    assert_eq!(
-        (names(&diff.added), names(&diff.changed)),
-        (vec!["d"], vec!["a"])
-    );
-    assert_eq!(diff.changed[0].1.command, "x2");
-    assert_eq!(diff.removed, [ServerName::new("c").unwrap()]);
-    let mut turned = old.clone();
-    turned.reverse();
-    assert!(ServerDiff::between(&old, &turned).is_empty());
-    let mut disabled = old.clone();
-    disabled[0].1.disabled = true;
-    assert_eq!(names(&ServerDiff::between(&old, &disabled).changed), ["a"]);
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn in_query(text: &str, start: usize, found: &mut Vec<Range<usize>>) -> usize {
     len
 }
 
-fn percent_decoded(name: &str) -> String {
+pub(super) fn percent_decoded(name: &str) -> String {
     let mut decoded = Vec::new();
     let mut bytes = name.bytes().take(256);
     while let Some(byte) = bytes.next() {

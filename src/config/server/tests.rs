@@ -20,6 +20,24 @@ fn key(server: &StdioServer) -> String {
 }
 
 #[test]
+fn only_what_runs_otherwise_differs() {
+    let both = server("y", &[], &[("A", "1"), ("B", "2")], None);
+    let turned = server("y", &[], &[("B", "2"), ("A", "1")], None);
+    assert!(both.means_the_same(&turned));
+    let disabled = StdioServer {
+        disabled: true,
+        ..both.clone()
+    };
+    for other in [
+        server("x", &[], &[("A", "1"), ("B", "2")], None),
+        server("y", &[], &[("A", "1")], None),
+        disabled,
+    ] {
+        assert!(!both.means_the_same(&other));
+    }
+}
+
+#[test]
 fn keys_tell_definitions_apart() {
     let all = [
         server("a", &[], &[], None),
