@@ -26,7 +26,7 @@ pub struct HostPolicy {
     /// Who may add servers that run here.
     pub local_servers: WhoAdds,
     /// Which programs a local server may be: names (`npx`) and paths (`/opt/tools/*`). Shells and programs that run
-    /// other programs are denied unless `allow` has them.
+    /// other programs are denied unless `allow` has them, but not in threads that are an operator's own.
     pub launchers: Patterns,
     /// Which variables a local server's `env` may set. Those that change what a program loads or runs are denied unless
     /// `allow` has them.
@@ -144,7 +144,7 @@ pub struct Quotas {
     pub calls_at_once_in_all: usize,
     /// Local servers that run at once, of a thread and of the host.
     pub running: Running,
-    /// Bytes of a thread's home folder.
+    /// Bytes of a thread's home folder, and of all packages that are installed for it.
     pub home_bytes: u64,
     /// Bytes of memory of one local server with all its processes.
     pub memory_bytes: u64,

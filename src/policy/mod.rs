@@ -16,17 +16,18 @@ pub use access::{Admission, Named};
 pub use address::{AddressProblem, AddressRules, literal};
 pub use chat::{Call, ChatSettings, Configure, may};
 pub use file::PolicyFile;
+pub use glob::{is_pattern, matches};
 pub use host::{
     Access, CallsAMinute, FolderGrant, Given, HostPolicy, Listed, NetworkMost, Patterns, Quotas,
     Rules, Running, WhoAdds,
 };
 pub use launch::{Denied, Launcher, new_locals};
 pub use network::{Granted, Less, Ways, reach_words};
-pub use risk::{risks, runs_more};
+pub use risk::{changes_locals, risks};
 pub use tier::Tier;
 pub use tools::{
     Caller, Hints, Label, Mode, Pin, Ruling, Said, Seen, ToolDecisions, Verdict, canonical,
-    is_pattern, is_risky, labels, matches,
+    is_risky, labels,
 };
 
 /// What somebody wants to do in a thread.

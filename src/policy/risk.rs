@@ -25,15 +25,21 @@ pub fn risks(old: &ThreadConfig, new: &ThreadConfig) -> Vec<String> {
     sentences
 }
 
-/// Whether going from `old` to `new` runs a program on the host that did not run before.
-pub fn runs_more(old: &ThreadConfig, new: &ThreadConfig) -> bool {
-    let local = new.local.iter().filter(|(_, server)| !server.disabled);
-    local.into_iter().any(|(_, server)| {
-        let is_same = |was: &StdioServer| was.command == server.command && was.args == server.args;
-        !old.local
-            .iter()
-            .any(|(_, was)| !was.disabled && is_same(was))
-    })
+/// Whether going from `old` to `new` changes what runs on the host, or what that is called: also where another server runs
+/// the same program already. What goes or is switched off, and nothing else, does not.
+pub fn changes_locals(old: &ThreadConfig, new: &ThreadConfig) -> bool {
+    let is_as_before = |entry: &(ServerName, StdioServer)| {
+        let (name, server) = entry;
+        let before = old.local.iter().find(|(other, _)| other == name);
+        before.is_some_and(|(_, was)| {
+            let off = StdioServer {
+                disabled: true,
+                ..was.clone()
+            };
+            server.means_the_same(was) || server.means_the_same(&off)
+        })
+    };
+    !new.local.iter().all(is_as_before)
 }
 
 /// The operator's servers are in `old` alone: no file of the thread names them.

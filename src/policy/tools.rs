@@ -2,11 +2,9 @@
 //! untrusted party, what people decided is handed in, and nothing is looked up.
 
 mod decisions;
-mod pattern;
 mod pin;
 mod risk;
 
 pub use decisions::{Caller, Mode, Ruling, Said, Seen, ToolDecisions, Verdict};
-pub use pattern::{is_pattern, matches};
 pub use pin::{Pin, canonical};
 pub use risk::{Hints, Label, is_risky, labels};

@@ -76,14 +76,20 @@ impl Words<'_> {
     fn identity(&mut self) {
         let (name, server) = (self.name, self.server);
         let place = place(&server.url);
-        let is_known = self
-            .before
-            .is_some_and(|was| was.auth == server.auth && self::place(&was.url) == place);
+        let keys = keys_in_address(server);
+        let is_known = self.before.is_some_and(|was| {
+            was.auth == server.auth
+                && self::place(&was.url) == place
+                && keys_in_address(was) == keys
+        });
         if is_known {
             return;
         }
         let now = if self.before.is_some() { " now" } else { "" };
         let sentence = match &server.auth {
+            RemoteAuth::None if !keys.is_empty() => format!(
+                "`{name}` acts with {keys} in its address{now}: whoever calls its tools in this chat may do what that key allows."
+            ),
             // With a key in its headers it is somebody; they are told of below.
             RemoteAuth::None if brings_secrets(server) => return,
             RemoteAuth::None => {
@@ -185,6 +191,17 @@ fn connected<'a>(config: &'a ThreadConfig, name: &ServerName) -> Option<&'a Remo
 /// Whether nothing that matters here differs.
 fn same(one: &RemoteServer, other: &RemoteServer) -> bool {
     !one.disabled && one.url == other.url && one.headers == other.headers && one.auth == other.auth
+}
+
+/// `the key you gave as HUB_KEY`; nothing where the address has none.
+fn keys_in_address(server: &RemoteServer) -> String {
+    let names = SecretName::all_in(&server.url).into_iter();
+    let names: Vec<String> = names.map(|(_, name)| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!("the key you gave as {one}"),
+        all => format!("the keys you gave as {}", all.join(", ")),
+    }
 }
 
 fn brings_secrets(server: &RemoteServer) -> bool {

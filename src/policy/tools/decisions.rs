@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Pin, matches};
+use super::super::glob::matches;
+use super::Pin;
 
 /// The longest time for which calls are allowed at once, in milliseconds.
 const LONGEST_MS: i64 = 60 * 60 * 1000;
@@ -150,6 +151,21 @@ impl ToolDecisions {
             lost: true,
             ..Self::default()
         }
+    }
+
+    /// What was allowed for one program and counts no more once the server is another one: patterns, and tools of which
+    /// calls are made without a question. `now` and `next` stand for what the server runs, before and after.
+    pub fn lost_by(&self, now: &str, next: &str) -> Vec<&str> {
+        if self.of != now || now == next {
+            return Vec::new();
+        }
+        let modes = self.modes.iter();
+        let always = modes.filter(|(_, chosen)| chosen.mode == Some(Mode::Always));
+        let mut lost: Vec<&str> = self.allow.iter().map(String::as_str).collect();
+        lost.extend(always.map(|(tool, _)| tool.as_str()));
+        lost.sort_unstable();
+        lost.dedup();
+        lost
     }
 
     /// A ruling for each tool that a server lists, in their order. What was never seen is pinned by this; `definition`

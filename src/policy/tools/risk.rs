@@ -3,7 +3,7 @@
 //! Everything here is guessed from what an untrusted server says. A hint may make a tool look worse and never better: a
 //! `delete_all` that calls itself read-only still destroys.
 
-use super::matches;
+use super::super::glob::matches;
 
 /// What a server says of a tool.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +35,8 @@ pub enum Label {
     RunsCode,
     /// It sends or fetches something elsewhere.
     ReachesOut,
+    /// It tells variables or secrets, such as the keys that its server was given.
+    TellsSecrets,
 }
 
 impl Label {
@@ -46,6 +48,7 @@ impl Label {
             Self::Destroys => "destroys",
             Self::RunsCode => "runs code",
             Self::ReachesOut => "reaches out",
+            Self::TellsSecrets => "may tell keys and passwords",
         }
     }
 }
@@ -136,9 +139,29 @@ const FILES: &[&str] = &[
     "folder",
     "folders",
     "disk",
+];
+/// Words of what tells a server's variables, or secrets that are kept.
+const SECRETS: &[&str] = &[
     "env",
     "printenv",
     "environ",
+    "secret",
+    "secrets",
+    "credential",
+    "credentials",
+];
+/// Of those that tell them all: "returns all environment variables".
+const SAYS_TELLS: &[&[&str]] = &[
+    &["print", "environment"],
+    &["prints", "environment"],
+    &["return", "environment"],
+    &["returns", "environment"],
+    &["list", "environment"],
+    &["lists", "environment"],
+    &["show", "environment"],
+    &["shows", "environment"],
+    &["dump", "environment"],
+    &["dumps", "environment"],
 ];
 /// Arguments that tell more than the name.
 const COMMAND_ARGUMENTS: &[&str] = &["command", "cmd", "script", "shell", "argv", "executable"];
@@ -187,13 +210,14 @@ pub fn labels(tool: &Hints<'_>) -> Vec<Label> {
         let mut arguments = tool.arguments.iter();
         arguments.any(|argument| list.contains(&argument.to_ascii_lowercase().as_str()))
     };
-    let runs = has(RUNS) || takes(COMMAND_ARGUMENTS) || says_it_runs(&said);
+    let runs = has(RUNS) || takes(COMMAND_ARGUMENTS) || says(&said, SAYS_RUNS);
     let says_destroys = said
         .iter()
         .any(|word| SAYS_DESTROYS.iter().any(|start| word.starts_with(start)));
     let destroys = has(DESTROYS) || tool.destructive == Some(true) || says_destroys;
     let writes = has(WRITES) || destroys || tool.read_only == Some(false);
     let reaches = has(REACHES) || takes(ADDRESS_ARGUMENTS) || tool.open_world == Some(true);
+    let tells = has(SECRETS) || says(&said, SAYS_TELLS);
     let reads = has(READS) || !(writes || runs || reaches);
     [
         (reads, Label::Reads),
@@ -201,6 +225,7 @@ pub fn labels(tool: &Hints<'_>) -> Vec<Label> {
         (destroys, Label::Destroys),
         (runs, Label::RunsCode),
         (reaches, Label::ReachesOut),
+        (tells, Label::TellsSecrets),
     ]
     .into_iter()
     .filter_map(|(is, label)| is.then_some(label))
@@ -208,7 +233,7 @@ pub fn labels(tool: &Hints<'_>) -> Vec<Label> {
 }
 
 /// Whether a tool of a server that was just added starts switched off: by the operator's patterns where there are some,
-/// else what destroys, runs code, or is about files.
+/// else what destroys, runs code, tells secrets, or is about files.
 pub fn is_risky(tool: &Hints<'_>, operators: Option<&[String]>) -> bool {
     if let Some(patterns) = operators {
         return patterns.iter().any(|pattern| matches(pattern, tool.name));
@@ -217,12 +242,13 @@ pub fn is_risky(tool: &Hints<'_>, operators: Option<&[String]>) -> bool {
         .iter()
         .any(|word| FILES.contains(&word.as_str()));
     let labels = labels(tool);
-    about_files || labels.contains(&Label::Destroys) || labels.contains(&Label::RunsCode)
+    let is = |label| labels.contains(&label);
+    about_files || is(Label::Destroys) || is(Label::RunsCode) || is(Label::TellsSecrets)
 }
 
-fn says_it_runs(said: &[String]) -> bool {
+fn says(said: &[String], pairs: &[&[&str]]) -> bool {
     // With at most two words in between: "executes an arbitrary command".
-    SAYS_RUNS.iter().any(|pair| {
+    pairs.iter().any(|pair| {
         said.iter().enumerate().any(|(place, word)| {
             let after = &said[place + 1..said.len().min(place + 4)];
             word == pair[0] && after.iter().any(|other| other == pair[1])
@@ -264,7 +290,7 @@ mod tests {
 
     #[test]
     fn names_tell_what_a_tool_does() {
-        use Label::{Destroys, ReachesOut, Reads, RunsCode, Writes};
+        use Label::{Destroys, ReachesOut, Reads, RunsCode, TellsSecrets, Writes};
         for (name, expected) in [
             ("get_weather", &[Reads][..]),
             ("echo", &[Reads]),
@@ -275,6 +301,10 @@ mod tests {
             ("executeSQL", &[RunsCode]),
             ("fetch", &[ReachesOut]),
             ("search_and_replace", &[Reads, Writes]),
+            ("get-env", &[Reads, TellsSecrets]),
+            ("printEnv", &[Reads, TellsSecrets]),
+            ("get_secret_value", &[Reads, TellsSecrets]),
+            ("create_environment", &[Writes]),
             // A word in a word is none.
             ("executor", &[Reads]),
             ("undeletable", &[Reads]),
@@ -304,6 +334,10 @@ mod tests {
                 "{said}"
             );
         }
+        let said = "Returns all environment variables";
+        assert!(with(&|tool| tool.description = said).contains(&Label::TellsSecrets));
+        let said = "Needs the environment variable API_KEY";
+        assert!(!with(&|tool| tool.description = said).contains(&Label::TellsSecrets));
         let said = "Permanently deletes a record";
         assert!(with(&|tool| tool.description = said).contains(&Label::Destroys));
     }
@@ -318,6 +352,7 @@ mod tests {
             ("bash", true),
             ("delete_all", true),
             ("get-env", true),
+            ("list_credentials", true),
             ("echo", false),
             ("create_issue", false),
             ("get_profile", false),
