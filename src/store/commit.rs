@@ -232,8 +232,7 @@ pub(super) fn sweep(users: &Folder, state: &Folder) -> Result<(), StoreError> {
     atomic::sweep(users, Duration::ZERO)?;
     atomic::sweep(state, Duration::ZERO)?;
     super::kept::sweep(state)?;
-    super::tools::sweep(state)?;
-    super::contacts::sweep(state)
+    super::by_server::sweep(state)
 }
 
 /// Puts new texts beside their files, and appends the intent that names them. Each comes with the sum of what it replaces;

@@ -4,22 +4,19 @@
 //! seen again when the server reaches there again. Bounded, and what was refused goes first, so that a server cannot hide
 //! where it was behind many that it was not let through to.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Durability};
+use super::by_server::file_of;
 use super::folder::Folder;
 use super::{Store, StoreError};
 use crate::config::ServerName;
 use crate::thread::ThreadId;
 
-const FOLDER: &str = "contacts";
+pub(super) const FOLDER: &str = "contacts";
 /// Of one server.
 const MOST: usize = 128;
 const MOST_BYTES: u64 = 256 * 1024;
-/// A temporary file this old is nobody's work.
-const LEFT_BEHIND: Duration = Duration::from_hours(1);
 
 /// A host that a server reached, or wanted to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,30 +96,6 @@ fn read(folder: &Folder, server: &ServerName, key: &str) -> Vec<Contacted> {
     let kept: Option<Kept> = text.and_then(|text| serde_json::from_slice(&text).ok());
     kept.filter(|kept| kept.key == key)
         .map_or_else(Vec::new, |kept| kept.contacts)
-}
-
-/// A checked name with an ending is a safe file name: it has no `/` and is neither `.` nor `..`.
-fn file_of(server: &ServerName) -> String {
-    format!("{server}.json")
-}
-
-/// Removes what a process that died left behind.
-pub(super) fn sweep(state: &Folder) -> Result<(), StoreError> {
-    match state.child(FOLDER)? {
-        Some(folder) => atomic::sweep(&folder, LEFT_BEHIND),
-        None => Ok(()),
-    }
-}
-
-/// Removes all of a thread's.
-pub(super) fn remove_all(state: &Folder) -> Result<(), StoreError> {
-    if let Some(folder) = state.child(FOLDER)? {
-        for name in folder.names()? {
-            folder.remove(&name)?;
-        }
-        state.remove_empty(FOLDER)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -178,8 +178,7 @@ fn clear_state(store: &Store, thread: &str, comes: &Folder) -> Result<bool, Stor
         return Ok(false);
     }
     super::audit::keep_former(&state, comes)?;
-    super::tools::remove_all(&state)?;
-    super::contacts::remove_all(&state)?;
+    super::by_server::remove_all(&state)?;
     super::kept::remove_all(&state)?;
     for name in state.names()? {
         state.remove(&name)?;

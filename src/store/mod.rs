@@ -12,6 +12,7 @@
 mod aside;
 mod atomic;
 mod audit;
+mod by_server;
 mod commit;
 mod contacts;
 #[cfg(test)]

@@ -107,16 +107,19 @@ impl Store {
         }
     }
 
-    /// Keeps them.
-    pub fn keep_chat_settings(
+    /// Changes them; what they are then. Two who change them at once, in two topics of the chat, both have their way.
+    pub fn change_chat_settings(
         &self,
         chat: ThreadId,
-        settings: ChatSettings,
-    ) -> Result<(), StoreError> {
+        change: impl FnOnce(&mut ChatSettings),
+    ) -> Result<ChatSettings, StoreError> {
         let (state, _lock) = self.lock(chat)?;
+        let mut settings = self.chat_settings(chat)?;
+        change(&mut settings);
         let text = serde_json::to_vec_pretty(&settings)
             .map_err(|error| StoreError::io(state.path_of(SETTINGS), error))?;
-        atomic::write(&self.root.disk, &state, SETTINGS, &text, Durability::Power)
+        atomic::write(&self.root.disk, &state, SETTINGS, &text, Durability::Power)?;
+        Ok(settings)
     }
 }
 
@@ -301,11 +304,20 @@ mod tests {
             scene.store.chat_settings(chat).unwrap(),
             ChatSettings::default()
         );
+        // Each changes what it is about, whatever somebody else changed meanwhile.
+        let changes: [fn(&mut ChatSettings); 2] = [
+            |settings| settings.configure = Configure::Creator,
+            |settings| settings.call = Call::Administrators,
+        ];
+        let mut now = ChatSettings::default();
+        for change in changes {
+            now = scene.store.change_chat_settings(chat, change).unwrap();
+        }
         let settings = ChatSettings {
             configure: Configure::Creator,
             call: Call::Administrators,
         };
-        scene.store.keep_chat_settings(chat, settings).unwrap();
+        assert_eq!(now, settings);
         assert_eq!(scene.store.chat_settings(chat).unwrap(), settings);
         let path = scene.folder.path().join("state/tg-5/settings.json");
         std::fs::File::create(path).unwrap();

@@ -3,22 +3,19 @@
 //! A cache: atomic so that nobody reads a half, and not synced, because a lost one is made at the next start. One file a
 //! server, so that many servers that start together do not write each other's tools again and need no lock.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::atomic::{self, Durability};
+use super::by_server::file_of;
 use super::folder::Folder;
 use super::{Store, StoreError};
 use crate::config::ServerName;
 use crate::thread::ThreadId;
 
-const FOLDER: &str = "tools";
+pub(super) const FOLDER: &str = "tools";
 /// Of one server; more are listed while it runs and not kept.
 const MOST_BYTES: usize = 1024 * 1024;
-/// A temporary file this old is nobody's work.
-const LEFT_BEHIND: Duration = Duration::from_hours(1);
 
 #[derive(Serialize)]
 struct Keep<'a> {
@@ -38,11 +35,10 @@ pub(super) fn save(
     server: &str,
     tools: Option<(&str, &Value)>,
 ) -> Result<(), StoreError> {
-    // A checked name with an ending is a safe file name: it has no `/` and is neither `.` nor `..`.
     let Ok(server) = ServerName::new(server) else {
         return Ok(());
     };
-    let name = format!("{server}.json");
+    let name = file_of(&server);
     let text = match tools {
         Some((key, tools)) => serde_json::to_vec(&Keep { key, tools })
             .map_err(|error| StoreError::io(name.clone(), error))?,
@@ -71,30 +67,11 @@ pub(super) fn read(store: &Store, thread: ThreadId, server: &str, key: &str) -> 
     let server = ServerName::new(server).ok()?;
     let folder = folder(store, thread).ok().flatten()?;
     let text = folder
-        .read(&format!("{server}.json"), MOST_BYTES as u64)
+        .read(&file_of(&server), MOST_BYTES as u64)
         .ok()
         .flatten()?;
     let kept: Kept = serde_json::from_slice(&text).ok()?;
     (kept.key == key).then_some(kept.tools)
-}
-
-/// Removes what a process that died left in a thread's cache.
-pub(super) fn sweep(state: &Folder) -> Result<(), StoreError> {
-    match state.child(FOLDER)? {
-        Some(folder) => atomic::sweep(&folder, LEFT_BEHIND),
-        None => Ok(()),
-    }
-}
-
-/// Removes a thread's whole cache.
-pub(super) fn remove_all(state: &Folder) -> Result<(), StoreError> {
-    if let Some(folder) = state.child(FOLDER)? {
-        for name in folder.names()? {
-            folder.remove(&name)?;
-        }
-        state.remove_empty(FOLDER)?;
-    }
-    Ok(())
 }
 
 fn folder(store: &Store, thread: ThreadId) -> Result<Option<Folder>, StoreError> {

@@ -1,15 +1,19 @@
 //! Reading the audit: the newest lines, the files as they are, and which threads have one.
 
+use std::collections::HashSet;
+
 use super::book::KEPT_FILES;
 use super::line::Noted;
 use super::{NAME, rotated};
+use crate::audit::What;
 use crate::store::{STATE, Store, StoreError};
 use crate::thread::ThreadId;
 
 /// A file is written to 4 MiB; one by another hand may be somewhat larger.
 const READ_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The newest `most` lines that are wanted, oldest first. What is no line is passed over: the verification tells of it.
+/// The newest `most` lines that are wanted, oldest first. What is no line is passed over: the verification tells of it. Of a
+/// call that has ended, only the line of its end is one.
 pub(in crate::store) fn newest(
     store: &Store,
     thread: ThreadId,
@@ -17,6 +21,7 @@ pub(in crate::store) fn newest(
     wanted: impl Fn(&Noted) -> bool,
 ) -> Result<Vec<Noted>, StoreError> {
     let mut found = Vec::new();
+    let mut ended = HashSet::new();
     let Some(folder) = store.state(thread)? else {
         return Ok(found);
     };
@@ -32,6 +37,14 @@ pub(in crate::store) fn newest(
         let lines = lines.filter_map(|line| serde_json::from_slice::<Noted>(line).ok());
         let oldest = found.last().map(|noted: &Noted| noted.n);
         let lines = lines.filter(|noted| oldest.is_none_or(|oldest| noted.n < oldest));
+        let lines = lines.filter(|noted| match &noted.entry.what {
+            What::Called { call, .. } => {
+                ended.extend(call.clone());
+                true
+            }
+            What::Calling { call, .. } => !ended.contains(call),
+            _ => true,
+        });
         found.extend(lines.filter(|noted| wanted(noted)).take(most - found.len()));
     }
     found.reverse();
