@@ -100,6 +100,17 @@ pub enum What {
         /// Whether it was let through.
         allowed: bool,
     },
+    /// A call of a tool is about to be made. [`What::Called`] follows; where it does not, the bot died before the end.
+    Calling {
+        /// The server.
+        server: String,
+        /// The tool.
+        tool: String,
+        /// SHA-256 of the arguments as canonical JSON, hex.
+        arguments_sha256: String,
+        /// Which call, among all of the thread.
+        call: String,
+    },
     /// A tool was called, or a call was refused before it was made.
     Called {
         /// The server.
@@ -119,6 +130,9 @@ pub enum What {
         /// How a local server is confined.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tier: Option<Tier>,
+        /// The one that was begun under this; nothing where it was refused before that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        call: Option<String>,
     },
     /// Something of the operator's: an admission, a pairing, a policy.
     Admin {
@@ -180,6 +194,7 @@ impl What {
             | Self::Stopped { server, .. }
             | Self::Installed { server, .. }
             | Self::Reached { server, .. }
+            | Self::Calling { server, .. }
             | Self::Called { server, .. } => server == name,
             Self::Secret { .. } | Self::Admin { .. } | Self::Mended { .. } => false,
         }
@@ -222,6 +237,12 @@ mod tests {
                 server: server(),
                 reason: "it ended with exit code 3".to_owned(),
                 tier: Some(Tier::Strong),
+            },
+            What::Calling {
+                server: server(),
+                tool: "t".to_owned(),
+                arguments_sha256: "00".to_owned(),
+                call: "1-1".to_owned(),
             },
             What::Installed {
                 server: server(),

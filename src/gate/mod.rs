@@ -9,12 +9,12 @@ mod lanes;
 mod note;
 mod rates;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::actor::Actor;
 use crate::audit::{Audit, Closed};
-use crate::config::Masker;
 use crate::policy::Rules;
 use crate::registry::{CallError, CallOutcome, CallRequest, Registry};
 
@@ -53,6 +53,9 @@ struct Inner {
     // Plain mutexes: held for a look-up, never over an await.
     rates: Mutex<Rates>,
     refusals: Mutex<Refusals>,
+    /// What tells the calls of this gate from those of another one, and how many it let through.
+    run: u128,
+    calls: AtomicU64,
 }
 
 /// Who calls.
@@ -95,6 +98,10 @@ impl Gate {
             lanes: Lanes::default(),
             rates: Mutex::default(),
             refusals: Mutex::default(),
+            run: SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .map_or(0, |since| since.as_micros()),
+            calls: AtomicU64::new(0),
         }))
     }
 
@@ -114,7 +121,7 @@ impl Gate {
         let taken = self.0.take(&caller, &request, quotas.calls_a_minute);
         if let Err((whose, again)) = taken {
             let error = GateError::TooOften { whose, again };
-            self.0.refused(&caller, &request, &masker, &error);
+            self.refused(&caller, &request, &error);
             return Err(error);
         }
         let most = Most {
@@ -126,18 +133,41 @@ impl Gate {
         let entered = self.0.lanes.enter(request.thread, most);
         let Ok(Ok(place)) = tokio::time::timeout(patience, entered).await else {
             let error = GateError::Busy { again: LATER };
-            self.0.refused(&caller, &request, &masker, &error);
+            self.refused(&caller, &request, &error);
             return Err(error);
         };
-        // Waiting may have been long enough for a disk to fill up.
-        parts.audit.is_open(request.thread)?;
         request.waited = began.elapsed();
         let tier = footing.and_then(|footing| footing.tier);
-        let line = Line::begin(&parts.audit, caller.by, &request, &masker, tier);
+        let call = self.0.next();
+        let line = Line::begin(&parts.audit, caller.by, &request, &masker, tier, call);
+        // What could not be written down is not done.
+        if let Err(closed) = parts.audit.is_open(request.thread) {
+            line.refused(&closed.to_string(), 0);
+            return Err(closed.into());
+        }
         let result = parts.registry.call(request).await;
         drop(place);
         line.end(&result, &masker);
         Ok(result?)
+    }
+
+    /// Writes down that a call was refused, here or before it came here; of a flood the first few in a minute, and how many
+    /// there were.
+    pub fn refused(&self, caller: &Caller, request: &CallRequest, why: &impl std::fmt::Display) {
+        let parts = &self.0.parts;
+        let mut refusals = self
+            .0
+            .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(more) = refusals.count((parts.ticks)(), request.thread) else {
+            return;
+        };
+        drop(refusals);
+        let footing = parts.registry.footing(request.thread, &request.server);
+        let masker = footing.map(|footing| footing.masker).unwrap_or_default();
+        let line = Line::of(&parts.audit, caller.by.clone(), request, &masker);
+        line.refused(&masker.mask(&why.to_string()), more);
     }
 }
 
@@ -154,15 +184,10 @@ impl Inner {
         rates.take(now, most, request.thread, person, &request.server)
     }
 
-    /// Writes down that a call was refused; of a flood the first few in a minute, and how many there were.
-    fn refused(&self, caller: &Caller, request: &CallRequest, masker: &Masker, error: &GateError) {
-        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(more) = refusals.count((self.parts.ticks)(), request.thread) else {
-            return;
-        };
-        drop(refusals);
-        let line = Line::begin(&self.parts.audit, caller.by.clone(), request, masker, None);
-        line.refused(error, more);
+    /// The name of the next call.
+    fn next(&self) -> String {
+        let n = self.calls.fetch_add(1, Ordering::Relaxed);
+        format!("{:x}-{n:x}", self.run)
     }
 }
 

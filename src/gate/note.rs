@@ -1,4 +1,4 @@
-//! A call's line in the audit: begun before the call, written whatever comes of it.
+//! A call's lines in the audit: that it begins, before it is made, and what came of it, whatever that is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::GateError;
 use super::arguments::{shown, sum};
 use crate::actor::Actor;
 use crate::audit::{Audit, Entry, What};
@@ -22,7 +21,7 @@ const REFUSALS: u32 = 10;
 /// So many threads' refusals are counted apart.
 const THREADS: usize = 4096;
 
-/// A line that is written when it ends, or when the call is dropped.
+/// The line of what came of a call: written when it ends, or when the call is dropped.
 pub(super) struct Line {
     audit: Arc<dyn Audit>,
     thread: ThreadId,
@@ -32,12 +31,46 @@ pub(super) struct Line {
 }
 
 impl Line {
+    /// Of a call that is about to be made, which is written down first: one that brings the bot down leaves its trace.
     pub(super) fn begin(
         audit: &Arc<dyn Audit>,
         by: Option<Actor>,
         request: &CallRequest,
         masker: &Masker,
         tier: Option<Tier>,
+        call: String,
+    ) -> Self {
+        let mut line = Self::of(audit, by, request, masker);
+        if let Some(entry) = &mut line.entry
+            && let What::Called {
+                server,
+                tool,
+                arguments_sha256,
+                tier: confined,
+                call: begun,
+                ..
+            } = &mut entry.what
+        {
+            *confined = tier;
+            *begun = Some(call.clone());
+            let what = What::Calling {
+                server: server.clone(),
+                tool: tool.clone(),
+                arguments_sha256: arguments_sha256.clone(),
+                call,
+            };
+            let by = entry.by.clone();
+            audit.note(request.thread, Entry { by, what });
+        }
+        line
+    }
+
+    /// Of a call that is not made.
+    pub(super) fn of(
+        audit: &Arc<dyn Audit>,
+        by: Option<Actor>,
+        request: &CallRequest,
+        masker: &Masker,
     ) -> Self {
         let (arguments_sha256, bytes) = sum(&request.arguments);
         let what = What::Called {
@@ -48,7 +81,8 @@ impl Line {
             bytes: (bytes, 0),
             took_ms: 0,
             outcome: "given up".to_owned(),
-            tier,
+            tier: None,
+            call: None,
         };
         Self {
             audit: Arc::clone(audit),
@@ -67,8 +101,8 @@ impl Line {
         self.write(said, size);
     }
 
-    pub(super) fn refused(mut self, error: &GateError, more: u32) {
-        let mut said = error.to_string();
+    pub(super) fn refused(mut self, why: &str, more: u32) {
+        let mut said = clip(why);
         if more > 0 {
             said = format!("{said} (and {more} more were refused before)");
         }
