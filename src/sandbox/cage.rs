@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::spec::{Sockets, Spec, Walls};
 use super::{
-    HOME_INSIDE, NODE_PROXY, NODE_PROXY_INSIDE, Owner, PROXY_INSIDE, RELAY_LISTENS, Sandbox, home,
-    relay, view,
+    HOME_INSIDE, NODE_PROXY, NODE_PROXY_INSIDE, Owner, PROXY_INSIDE, RELAY_LISTENS, Sandbox, Shown,
+    home, relay, view,
 };
 use crate::policy::{Quotas, Tier};
 
@@ -93,6 +93,8 @@ pub struct Wrapped {
     pub is_keeper: bool,
     /// What the launcher watches over.
     pub limits: Option<Limits>,
+    /// What the server finds of the host's files; `None` where nothing is hidden from it.
+    pub shown: Option<Shown>,
 }
 
 impl Limits {
@@ -136,6 +138,7 @@ impl Sandbox {
                 preamble: Vec::new(),
                 is_keeper: false,
                 limits: None,
+                shown: None,
             });
         }
         let needed = view::needed(&run.program, run.env.get("PATH"), cage, &self.means.program);
@@ -221,6 +224,7 @@ impl Sandbox {
             },
             is_keeper: is_strong,
             limits: Some(cage.limits),
+            shown: Some(Shown::of(cage, &needed, is_strong)),
         })
     }
 }

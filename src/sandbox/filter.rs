@@ -75,6 +75,8 @@ const UNKNOWN: &[i64] = &[
     libc::SYS_memfd_create,
     libc::SYS_memfd_secret,
     libc::SYS_shmget,
+    // A pipe then keeps pages of the caller's, each with the whole of the large page that it is a part of.
+    libc::SYS_vmsplice,
 ];
 
 /// Namespaces that `clone` makes; each alone is refused.

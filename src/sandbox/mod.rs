@@ -14,6 +14,7 @@ mod home;
 mod owner;
 mod probe;
 mod relay;
+mod shown;
 mod spec;
 mod view;
 mod walls;
@@ -29,6 +30,7 @@ pub use home::{HomeError, Usage, make_home, measure, working_folder};
 pub use owner::Owner;
 pub use probe::NotProved;
 pub use relay::relay_main;
+pub use shown::{Shown, Sight};
 
 /// Where a thread's home is in the strong tier, whichever thread it is.
 pub const HOME_INSIDE: &str = "/home/thread";
