@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::ServerState;
-use super::Stage;
 use super::context::Context;
 use super::handle::{Handle, Launched, Launches, Order};
 use super::launch::find_program;
 use super::local::{Terms, has_word, look_within};
 use super::thread::Thread;
 use super::trouble::{Mend, Trouble};
+use super::{Notice, ServerState, Stage};
 use crate::config::{Definition, RemoteServer, StdioServer};
 use crate::demo;
 use crate::policy::{Denied, HostPolicy, Launcher};
@@ -112,6 +111,7 @@ async fn judged<const N: usize>(
 /// it is refused. What still runs while its changed entry opens is judged as what it is, not as what it will be.
 pub(super) async fn again(thread: Arc<Thread>) {
     let now = thread.context.outside.policy.now();
+    let (mut stopped, mut anew) = (Vec::new(), Vec::new());
     for (handle, definition, state) in thread.definitions() {
         if state == ServerState::Disabled {
             continue;
@@ -121,6 +121,7 @@ pub(super) async fn again(thread: Arc<Thread>) {
         let others = others.filter(|launched| *launched.definition != definition);
         if state != ServerState::Asleep && any_otherwise(&thread, others, &now).await {
             handle.order(Order::Relaunch);
+            anew.push(handle.name.clone());
             continue;
         }
         let then = newest.map(|newest| newest.policy);
@@ -140,6 +141,23 @@ pub(super) async fn again(thread: Arc<Thread>) {
         } else if was != is {
             handle.order(Order::Relaunch);
         }
+        match is {
+            Err(trouble) if was.is_ok() || state == ServerState::Asleep => {
+                let why = trouble.in_words(|text| handle.mask(text));
+                stopped.push((handle.name.clone(), why));
+            }
+            Ok(_) if was != is && state != ServerState::Asleep => {
+                anew.push(handle.name.clone());
+            }
+            _ => {}
+        }
+    }
+    if !(stopped.is_empty() && anew.is_empty()) {
+        thread.context.tell(Notice::Judged {
+            thread: thread.id,
+            stopped,
+            anew,
+        });
     }
 }
 

@@ -4,18 +4,22 @@ mod ask;
 mod terms;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rmcp::model::{CallToolRequestParams, ServerResult};
 
 use super::connection::Connection;
 use super::declined::{ROUNDS, declined};
 use super::handle::{Handle, Order};
+use super::text::sentence;
 use super::thread::Thread;
 use super::{Ruling, ServerKind, ServerState, result};
 use ask::{Unanswered, ask, limits};
 
 pub use terms::{CallError, CallOutcome, CallRequest, Content, Footing, Progress};
+
+/// How long a call that was cut off waits for the cause: longer than the last words of a process are waited for.
+const CAUSE_LIMIT: Duration = Duration::from_millis(1500);
 
 /// Makes the call: straight to the connection, no task in between.
 pub(super) async fn call(thread: &Thread, request: CallRequest) -> Result<CallOutcome, CallError> {
@@ -83,8 +87,15 @@ pub(super) async fn call(thread: &Thread, request: CallRequest) -> Result<CallOu
     handle.touch(answered);
     let result = match result {
         Ok(result) => result::parts(result, &thread.masker()),
-        Err(Unanswered::SessionLost) => {
-            Err(CallError::Ended("it forgot its session again".to_owned()))
+        Err(Unanswered::SessionLost) => Err(CallError::ended("it forgot its session again")),
+        Err(Unanswered::Because(CallError::Ended { .. })) if handle.is_let_go() => {
+            Err(CallError::Stopped {
+                server: server.clone(),
+            })
+        }
+        // In a box: it happens seldom, and its room would be kept by every call.
+        Err(Unanswered::Because(error @ CallError::Ended { .. })) if connection.is_local => {
+            Err(Box::pin(with_cause(&connection, &handle, error)).await)
         }
         Err(Unanswered::Because(error)) => Err(error),
     };
@@ -101,8 +112,24 @@ pub(super) async fn call(thread: &Thread, request: CallRequest) -> Result<CallOu
             took,
             hidden: parts.hidden,
         }),
-        Err(CallError::Ended(_)) if handle.is_let_go() => Err(CallError::Stopped { server }),
+        Err(CallError::Ended { .. }) if handle.is_let_go() => Err(CallError::Stopped { server }),
         Err(error) => Err(error),
+    }
+}
+
+/// The same with what the server's task found out about the end, which takes it a moment.
+async fn with_cause(connection: &Connection, handle: &Handle, error: CallError) -> CallError {
+    let Some(found) = connection.events.explained(CAUSE_LIMIT).await else {
+        return error;
+    };
+    let mut why = handle.mask(&found.what);
+    if !found.said.is_empty() {
+        let said: Vec<_> = found.said.iter().map(|line| handle.mask(line)).collect();
+        why = format!("{why}. It said: {}", said.join(" / "));
+    }
+    CallError::Ended {
+        why,
+        advice: sentence(&handle.mask(&found.advice)),
     }
 }
 

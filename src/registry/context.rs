@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::launch::{BaseEnvironment, Launcher};
-use super::local::{Homes, Sources};
+use super::local::{Claims, Homes, Sources};
 use super::places::Places;
 use super::{Notice, Outside, RegistryOptions};
 use crate::config::ServerName;
@@ -41,6 +41,8 @@ pub(super) struct Context {
     /// One installation of packages at a time in a thread. A std lock: held for a map operation.
     installs: Mutex<HashMap<ThreadId, Arc<tokio::sync::Mutex<()>>>>,
     sources: OnceLock<Sources>,
+    /// The packages that run.
+    pub(super) claims: Arc<Claims>,
     /// The local servers that run, by the home that they work in.
     pub(super) homes: Homes,
     /// How many local servers run at once.
@@ -67,6 +69,7 @@ impl Context {
             looks: Arc::new(Semaphore::new(LOOKS)),
             installs: Mutex::default(),
             sources: OnceLock::new(),
+            claims: Arc::default(),
             homes: Homes::default(),
             places: Places::default(),
             launcher: Mutex::default(),

@@ -8,10 +8,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 
-use super::ServerView;
 use super::connection::Connection;
 use super::logs::Logs;
 use super::stats::Meter;
+use super::{LastEnd, ServerView};
 use crate::config::{Definition, Masker, RemoteServer, ServerName, StdioServer};
 use crate::policy::{HostPolicy, Rules};
 
@@ -45,6 +45,7 @@ pub(super) struct Handle {
     orders: Mutex<Option<mpsc::UnboundedSender<Order>>>,
     /// A std lock: held to look or to write.
     launches: Mutex<Launches>,
+    last_end: ArcSwapOption<LastEnd>,
     /// Another server needs its place.
     sleepy: AtomicBool,
     born: Instant,
@@ -106,6 +107,8 @@ pub(super) enum Why {
     SwitchedOff,
     /// Its entry is gone.
     Removed,
+    /// Its entry has this name now.
+    Renamed(ServerName),
     /// Its thread was let go: nobody used it, or it may not use the bot any more.
     LetGo,
     /// Nobody used it.
@@ -128,6 +131,7 @@ impl Why {
             Self::Changed => "its entry was changed",
             Self::SwitchedOff => "it was switched off",
             Self::Removed => "it was removed",
+            Self::Renamed(to) => return format!("it was renamed to {to}"),
             Self::LetGo => "the chat was let go",
             Self::Unused => "nobody used it",
             Self::Place => "no more servers may run at once, and it was unused the longest",
@@ -152,6 +156,7 @@ impl Handle {
             edition: AtomicU64::new(0),
             orders: Mutex::default(),
             launches: Mutex::default(),
+            last_end: ArcSwapOption::empty(),
             sleepy: AtomicBool::new(false),
             born: Instant::now(),
             used: AtomicU64::new(0),
@@ -182,6 +187,7 @@ impl Handle {
     ) -> (Tenure, mpsc::UnboundedReceiver<Order>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         *self.orders() = Some(sender);
+        self.ended(None);
         self.masker.store(Arc::new(masker(definition)));
         let tenure = Tenure {
             task: self.task.fetch_add(1, Ordering::AcqRel) + 1,
@@ -264,6 +270,15 @@ impl Handle {
 
     fn launches_now(&self) -> std::sync::MutexGuard<'_, Launches> {
         self.launches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It ended although nobody asked for that; `None` where what happened before does not count any more.
+    pub(super) fn ended(&self, end: Option<LastEnd>) {
+        self.last_end.store(end.map(Arc::new));
+    }
+
+    pub(super) fn last_end(&self) -> Option<Arc<LastEnd>> {
+        self.last_end.load_full()
     }
 
     /// Has it go to sleep, where nobody uses it.

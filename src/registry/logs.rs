@@ -103,16 +103,21 @@ impl Logs {
         lines
     }
 
-    /// The few lines of the newest process that tell best what troubles it: each once, errors before hints.
-    pub(super) fn telling(&self) -> Vec<String> {
+    /// The newest lines of the newest process.
+    pub(super) fn fresh(&self) -> Vec<String> {
         let fresh = {
             let tail = self.tail();
             let begun = |run: &&Run| run.id == tail.next && !run.partial.is_empty();
             tail.fresh + tail.runs.iter().filter(begun).count()
         };
-        let lines = self.lines();
+        let mut lines = self.lines();
+        lines.split_off(lines.len().saturating_sub(fresh.min(LOOKED_AT)))
+    }
+
+    /// The few lines of the newest process that tell best what troubles it: each once, errors before hints.
+    pub(super) fn telling(&self) -> Vec<String> {
         let mut telling: Vec<String> = Vec::new();
-        for line in &lines[lines.len().saturating_sub(fresh.min(LOOKED_AT))..] {
+        for line in &self.fresh() {
             let line = line.trim();
             if !line.is_empty() && !is_hint(line) && !telling.iter().any(|told| told == line) {
                 telling.push(line.to_owned());

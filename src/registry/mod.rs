@@ -19,6 +19,9 @@ mod local;
 mod logs;
 mod names;
 mod network;
+mod notice;
+mod options;
+mod outside;
 mod places;
 mod remote;
 mod result;
@@ -33,20 +36,13 @@ mod transport;
 mod trouble;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::audit::{Audit, NoAudit};
-use crate::config::{
-    Definition, RemoteAuth, RemoteTransport, Revision, ServerName, StdioServer, ThreadConfig,
-    definition_key,
-};
-use crate::net::Net;
-use crate::policy::{Denied, HostPolicy, Rules, Ways};
+use crate::config::{Definition, Revision, ServerName, StdioServer, ThreadConfig, definition_key};
+use crate::policy::{Denied, HostPolicy, Ways};
 use crate::sandbox::Sandbox;
 use crate::thread::ThreadId;
 
@@ -58,11 +54,16 @@ use thread::{Cached, Thread};
 pub use call::{CallError, CallOutcome, CallRequest, Content, Footing, Progress};
 pub use check::{Broken, Stage, StageResult, Staged};
 pub use keys::{Keys, NoKeys, NoToken};
-pub use local::Pinned;
+pub use local::{NotPinned, Pinned};
 pub use network::{NetworkBook, WaysOut};
-pub use remote::RemoteOptions;
+pub use notice::Notice;
+pub use options::RegistryOptions;
+pub use outside::{NoCache, Outside, ToolCache};
+pub use remote::{AuthWanted, ProbeAsk, Probed, RemoteOptions};
 pub use rules::{NoRules, Ruling, ToolRules};
-pub use snapshot::{Health, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats};
+pub use snapshot::{
+    Health, LastEnd, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats,
+};
 pub use tool::{Schema, Tool};
 
 #[cfg(fuzzing)]
@@ -89,175 +90,6 @@ impl Drop for Room {
         self.context.closing.cancel();
         self.context.hurry.cancel();
     }
-}
-
-/// How the registry works.
-#[derive(Debug, Clone)]
-pub struct RegistryOptions {
-    /// The program that is run as `PROGRAM launcher` to own the children; our own binary.
-    pub launcher: PathBuf,
-    /// Where a server without `cwd` runs, by thread; made where missing.
-    pub homes: PathBuf,
-    /// A server unused for this long stops and starts again at the next call.
-    pub server_idle: Duration,
-    /// A call's deadline without progress.
-    pub call_timeout: Duration,
-    /// The most that progress can extend a call to.
-    pub call_cap: Duration,
-    /// The deadline of a start: process, handshake and list of tools (a first `npx -y` downloads the package).
-    pub start_timeout: Duration,
-    /// The waits after the first, second, … crash; after the last the server is parked.
-    pub backoff: Vec<Duration>,
-    /// How often a connected remote server is asked whether it is there.
-    pub health_every: Duration,
-    /// The other waits for remote servers.
-    pub remote: RemoteOptions,
-    /// A server that was ready for this long starts counting crashes anew.
-    pub good_after: Duration,
-    /// What `npx` and `uvx` run is installed once, pinned to a version, and started from there; else they are run as they
-    /// stand.
-    pub packages: bool,
-}
-
-impl RegistryOptions {
-    /// The documented defaults.
-    pub fn new(launcher: PathBuf, homes: PathBuf) -> Self {
-        Self {
-            launcher,
-            homes,
-            server_idle: Duration::from_mins(15),
-            call_timeout: Duration::from_mins(1),
-            call_cap: Duration::from_mins(10),
-            start_timeout: Duration::from_mins(2),
-            backoff: [1, 2, 4, 8, 16].map(Duration::from_secs).to_vec(),
-            health_every: Duration::from_mins(1),
-            remote: RemoteOptions::default(),
-            good_after: Duration::from_mins(5),
-            packages: true,
-        }
-    }
-}
-
-/// Where tool lists are kept between processes; the store, seen from here.
-#[async_trait]
-pub trait ToolCache: Send + Sync + std::fmt::Debug {
-    /// The tools kept for a server with this definition.
-    fn get(
-        &self,
-        thread: ThreadId,
-        server: &ServerName,
-        definition: &str,
-    ) -> Option<serde_json::Value>;
-    /// Keeps them; `None` forgets.
-    fn put(&self, thread: ThreadId, server: &ServerName, tools: Option<(&str, &serde_json::Value)>);
-}
-
-/// The other rooms, as the registry sees them. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Outside {
-    /// Where tool lists are kept.
-    pub cache: Arc<dyn ToolCache>,
-    /// The one HTTP client.
-    pub net: Net,
-    /// Agreements, secrets and tokens.
-    pub keys: Arc<dyn Keys>,
-    /// Which tools may be used.
-    pub rules: Arc<dyn ToolRules>,
-    /// What happens is written down here.
-    pub audit: Arc<dyn Audit>,
-    /// What the operator decided.
-    pub policy: Rules,
-    /// How local servers are confined.
-    pub sandbox: Sandbox,
-    /// What of the network they can be granted; `None` where that is nothing.
-    pub ways_out: Option<WaysOut>,
-}
-
-impl Outside {
-    /// Without confinement, rules and audit: for one room's tests and for the benches, which measure other things.
-    pub fn bare(cache: Arc<dyn ToolCache>, net: Net, keys: Arc<dyn Keys>) -> Self {
-        Self {
-            cache,
-            net,
-            keys,
-            rules: Arc::new(NoRules),
-            audit: Arc::new(NoAudit),
-            policy: Rules::new(HostPolicy::open()),
-            sandbox: Sandbox::off(),
-            ways_out: None,
-        }
-    }
-}
-
-/// A remote server that nobody has connected yet, to be tried.
-#[derive(Debug, Clone)]
-pub struct ProbeAsk {
-    /// The address as it was written.
-    pub url: String,
-    /// Headers of each request; a value may have `${secret:NAME}` in it.
-    pub headers: Vec<(String, String)>,
-    /// How the bot proves who it is.
-    pub auth: RemoteAuth,
-}
-
-/// What a probe found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
-    /// The stages in their order; the last may be broken. A server that wants a login is no broken stage.
-    pub staged: Staged,
-    /// How the server is spoken to, as far as that is known. A server that wants a login first may not tell: then it is
-    /// streamable HTTP, and the first connection after the login decides.
-    pub transport: Option<RemoteTransport>,
-    /// What it wants to know of the bot.
-    pub auth: AuthWanted,
-    /// The server's own name and version, untrusted; empty where it wants a login first.
-    pub server_info: String,
-    /// How many tools it lists; `None` where it wants a login first.
-    pub tools: Option<usize>,
-}
-
-/// What a server wants to know before it answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AuthWanted {
-    /// Nothing.
-    None,
-    /// A login by OAuth: it sent a challenge that says so, or has metadata that does.
-    OAuth {
-        /// Its `WWW-Authenticate` header, if it sent one.
-        challenge: Option<String>,
-    },
-    /// Something, and it does not say what: a key or a token.
-    Unknown,
-    /// The key or token that it was sent is not the right one.
-    Refused,
-}
-
-/// What the registry tells the desk.
-#[derive(Debug, Clone)]
-pub enum Notice {
-    /// Every server that the revision touched has settled: ready, failed, backing off, stopped, disabled or gone. Sent
-    /// once for each applied revision, also when nothing was touched; a revision that was applied again meanwhile is
-    /// reported once for both.
-    Settled {
-        /// Which thread.
-        thread: ThreadId,
-        /// Which revision.
-        revision: Revision,
-    },
-    /// A server crashed too often and waits to be restarted.
-    Parked {
-        /// Which thread.
-        thread: ThreadId,
-        /// The server, with the reason in its state.
-        server: ServerView,
-    },
-    /// A running server changed its tools (`tools/list_changed`).
-    ToolsChanged {
-        /// Which thread.
-        thread: ThreadId,
-        /// The server.
-        server: ServerView,
-    },
 }
 
 /// There is no such server in the thread, or the thread is not loaded.
@@ -306,7 +138,37 @@ impl Registry {
         } else {
             self.cached(thread, config.clone()).await
         };
+        let cached = self.able(thread, &config, cached).await;
         loaded.apply(&config, revision, cached);
+    }
+
+    /// Without those that lack a secret: they are started at once and say which, before anybody needs them.
+    async fn able(
+        &self,
+        thread: ThreadId,
+        config: &ThreadConfig,
+        mut cached: HashMap<ServerName, Cached>,
+    ) -> HashMap<ServerName, Cached> {
+        let keys = &self.room.context.outside.keys;
+        for (name, definition) in config.own() {
+            if !cached.contains_key(name) {
+                continue;
+            }
+            for secret in definition.secret_names() {
+                let value = match &definition {
+                    Definition::Local(_) => keys.local_secret(thread, &secret).await,
+                    Definition::Remote(server) => match url::Url::parse(&server.url) {
+                        Ok(url) => keys.secret(thread, &secret, &url).await,
+                        Err(_) => None,
+                    },
+                };
+                if value.is_none() {
+                    cached.remove(name);
+                    break;
+                }
+            }
+        }
+        cached
     }
 
     /// Something was decided of a server's tools: says in a new snapshot what holds now.
@@ -427,14 +289,19 @@ impl Registry {
     }
 
     /// Works out the version of the package that a server runs, where it runs one; asks its registry where the line leaves
-    /// it open. The error is what happened and what to do, in sentences.
+    /// it open, or names one that is not installed.
     pub async fn pin(
         &self,
         thread: ThreadId,
         server: &StdioServer,
-    ) -> Result<Option<Pinned>, String> {
-        let pinned = local::pin(&self.room.context, thread, server).await;
-        pinned.map_err(|trouble| trouble.in_words(str::to_owned))
+    ) -> Result<Option<Pinned>, NotPinned> {
+        local::pin(&self.room.context, thread, server).await
+    }
+
+    /// Whether a server may work in the folder that its entry names, as far as that is known before it starts. The error
+    /// is what is wrong, a sentence.
+    pub async fn may_work_in(&self, thread: ThreadId, server: &StdioServer) -> Result<(), String> {
+        local::may_work_in(&self.room.context, thread, server).await
     }
 
     /// What of the network local servers can be granted here and now.
@@ -541,15 +408,8 @@ impl Registry {
         let cache = self.room.context.outside.cache.clone();
         let rules = self.room.context.outside.rules.clone();
         let look = move || {
-            let local = config.local.iter();
-            let local = local.map(|(name, server)| (name, Definition::Local(server.clone())));
-            let remote = config.remote.iter();
-            let remote = remote.map(|(name, server)| (name, Definition::Remote(server.clone())));
-            let admin = config.admin.iter();
-            let admin = admin.map(|(name, definition)| (name, definition.clone()));
-            local
-                .chain(remote)
-                .chain(admin)
+            config
+                .all()
                 .filter(|(_, definition)| !definition.is_disabled())
                 .filter_map(|(name, definition)| {
                     let kept = cache.get(thread, name, &definition_key(&definition))?;

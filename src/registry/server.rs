@@ -245,7 +245,10 @@ impl Server {
         match order {
             Order::Wake => return None,
             Order::Redefine(definition, edition) => self.redefine(definition, edition),
-            Order::Restart(reply) => self.replies.push(reply),
+            Order::Restart(reply) => {
+                self.handle.ended(None);
+                self.replies.push(reply);
+            }
             Order::Relaunch => {}
             Order::Stop(why) => return Some(Step::End(why)),
         }
@@ -299,6 +302,7 @@ impl Server {
         self.definition = definition;
         self.tenure.edition = edition;
         self.crashes = 0;
+        self.handle.ended(None);
     }
 
     /// The tools of a listing with what holds for them; asked and published under the thread's `ruling`.

@@ -37,6 +37,17 @@ pub struct ServerView {
     pub refused: Arc<[Refused]>,
     /// Counts and times.
     pub stats: Stats,
+    /// Its last end that nobody asked for; `None` once somebody started it anew or changed its entry.
+    pub ended: Option<Arc<LastEnd>>,
+}
+
+/// An end that nobody asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastEnd {
+    /// When.
+    pub at: Instant,
+    /// Why, and what to do, in sentences; secrets masked.
+    pub reason: String,
 }
 
 /// Where a server's definition stands.

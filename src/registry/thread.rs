@@ -4,6 +4,7 @@
 //! lock is held for a few microseconds and never over an await; that is what lets a removal take effect at once.
 
 mod known;
+mod table;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,13 +18,13 @@ use super::connection::Connection;
 use super::context::Context;
 use super::handle::{Handle, Tenure, Why};
 use super::listing::Listing;
-use super::names::{Wanted, settle};
 use super::rules::ruled_aside;
 use super::server;
-use super::{Notice, Refused, ServerKind, ServerState, ServerView, Snapshot, Stats, Tool};
+use super::{Notice, Refused, ServerState, Snapshot, Tool};
 use crate::config::{Definition, Masker, Revision, ServerName, ThreadConfig};
 use crate::thread::ThreadId;
 use known::Known;
+use table::{Entry, Pending, Table};
 
 /// One loaded thread.
 #[derive(Debug)]
@@ -50,44 +51,6 @@ pub(super) struct Cached {
     pub(super) listing: Listing,
     /// The same with what holds for them.
     pub(super) tools: Arc<[Tool]>,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    revision: Revision,
-    entries: Vec<Entry>,
-    pending: Vec<Pending>,
-    named: Named,
-    hidden: Vec<ServerName>,
-    applied: bool,
-    gone: bool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: ServerName,
-    state: ServerState,
-    tools: Arc<[Tool]>,
-    refused: Arc<[Refused]>,
-    definition: Definition,
-    handle: Arc<Handle>,
-}
-
-/// The unique names of the tools, made anew only when tools come, go or move: most publications tell of something else.
-#[derive(Debug, Default)]
-struct Named {
-    /// Whose names they are, by the servers' places.
-    of: Vec<Arc<[Tool]>>,
-    names: Arc<HashMap<String, (usize, usize)>>,
-    /// Tools that cannot have the name that they want.
-    renamed: Vec<((usize, usize), String)>,
-}
-
-/// An applied revision that is not reported yet.
-#[derive(Debug)]
-struct Pending {
-    revision: Revision,
-    touched: Vec<ServerName>,
 }
 
 /// What a server's task may change of its entry.
@@ -168,22 +131,18 @@ impl Thread {
             .map(|entry| (entry.name.clone(), entry))
             .collect();
         let mut touched = Vec::new();
-        let local = config
-            .local
-            .iter()
-            .map(|(name, server)| (name, Definition::Local(server.clone()), false));
-        let remote = config
-            .remote
-            .iter()
-            .map(|(name, server)| (name, Definition::Remote(server.clone()), false));
-        let admin = config
-            .admin
-            .iter()
-            .map(|(name, definition)| (name, definition.clone(), true));
-        for (name, definition, is_admin) in local.chain(remote).chain(admin) {
+        let mut came = HashSet::new();
+        let own = config
+            .own()
+            .map(|(name, definition)| (name, (definition, false)));
+        let admin = config.admin.iter();
+        let admin = admin.map(|(name, definition)| (name, (definition.clone(), true)));
+        for (name, wanted) in own.chain(admin) {
             let before = old.remove(name);
-            let (entry, is_touched) =
-                self.entry(name, (definition, is_admin), before, cached.remove(name));
+            if before.is_none() {
+                came.insert(name.clone());
+            }
+            let (entry, is_touched) = self.entry(name, wanted, before, cached.remove(name));
             if is_touched {
                 touched.push(name.clone());
             }
@@ -191,7 +150,14 @@ impl Thread {
         }
         table.hidden.clone_from(&config.hidden);
         for entry in old.into_values() {
-            entry.handle.let_go(Why::Removed);
+            // The same entry under a name that was not there before.
+            let renamed = table.entries.iter().find(|new| {
+                new.definition == entry.definition
+                    && new.handle.is_admin == entry.handle.is_admin
+                    && came.contains(&new.name)
+            });
+            let why = renamed.map_or(Why::Removed, |new| Why::Renamed(new.name.clone()));
+            entry.handle.let_go(why);
         }
         table.await_report(Pending { revision, touched });
         self.publish_handles(&table);
@@ -438,95 +404,6 @@ impl Thread {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Table {
-    /// One report a revision, also where it was applied again before it settled (the operator offers something else): who
-    /// waits for the revision waits for all that it touched.
-    fn await_report(&mut self, mut new: Pending) {
-        let same = |pending: &Pending| pending.revision == new.revision;
-        if let Some(at) = self.pending.iter().position(same) {
-            new.touched.extend(self.pending.remove(at).touched);
-            new.touched.sort_unstable();
-            new.touched.dedup();
-        }
-        self.pending.push(new);
-    }
-
-    fn snapshot(&mut self) -> Snapshot {
-        if !self.named.is_of(&self.entries) {
-            self.named = Named::new(&self.entries);
-        }
-        let mut servers: Vec<_> = self.entries.iter().map(Entry::view).collect();
-        for ((server, tool), name) in &self.named.renamed {
-            // Rare, so the copy of a server's tools is made here and not kept.
-            let tools = &mut servers[*server].tools;
-            let mut own = tools.to_vec();
-            own[*tool].unique_name.clone_from(name);
-            *tools = own.into();
-        }
-        Snapshot {
-            revision: self.revision,
-            servers,
-            names: self.named.names.clone(),
-            hidden: self.hidden.clone(),
-        }
-    }
-}
-
-impl Named {
-    fn new(entries: &[Entry]) -> Self {
-        let wanted: Vec<_> = entries
-            .iter()
-            .enumerate()
-            .flat_map(|(server, entry)| {
-                let tools = entry.tools.iter().enumerate();
-                tools.map(move |(tool, offer)| Wanted {
-                    place: (server, tool),
-                    server: entry.name.as_str(),
-                    tool: &offer.name,
-                    name: &offer.unique_name,
-                })
-            })
-            .collect();
-        let (names, renamed) = settle(&wanted);
-        Self {
-            of: entries.iter().map(|entry| entry.tools.clone()).collect(),
-            names: Arc::new(names),
-            renamed,
-        }
-    }
-
-    /// Two servers never share a list, so the same list in the same place is the same server's.
-    fn is_of(&self, entries: &[Entry]) -> bool {
-        let none = Arc::default();
-        (0..self.of.len().max(entries.len())).all(|place| {
-            let before = self.of.get(place).unwrap_or(&none);
-            let now = entries.get(place).map_or(&none, |entry| &entry.tools);
-            Arc::ptr_eq(before, now) || (before.is_empty() && now.is_empty())
-        })
-    }
-}
-
-impl Entry {
-    fn view(&self) -> ServerView {
-        ServerView {
-            name: self.name.clone(),
-            kind: match self.definition {
-                Definition::Local(_) => ServerKind::Local,
-                Definition::Remote(_) => ServerKind::Remote,
-            },
-            is_admin: self.handle.is_admin,
-            state: self.state.clone(),
-            tools: self.tools.clone(),
-            refused: self.refused.clone(),
-            stats: self.stats(),
-        }
-    }
-
-    fn stats(&self) -> Stats {
-        self.handle.meter.read()
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) async fn ask(
             None => {
                 if let ServiceError::TransportSend(error) = error {
                     let (masker, words) = (connection.masker.load(), error.error.to_string());
-                    CallError::Ended(masked_clip(&masker, &words, MESSAGE_CHARS)).into()
+                    CallError::ended(masked_clip(&masker, &words, MESSAGE_CHARS)).into()
                 } else {
                     // The stream of this one answer broke; whether the server is there is asked.
                     connection.events.suspected.notify_one();
@@ -140,7 +140,7 @@ fn ended(handle: &Handle, connection: &Connection) -> Unanswered {
             reason: trouble.what,
             challenge,
         },
-        _ => CallError::Ended(trouble.what),
+        _ => CallError::ended(trouble.what),
     };
     error.into()
 }
@@ -179,7 +179,7 @@ fn on_the_wire(handle: &Handle, connection: &Connection, error: &WireError) -> U
         | WireError::Later(_)
         | WireError::Status { .. } => {
             connection.events.suspected.notify_one();
-            CallError::Ended(words).into()
+            CallError::ended(words).into()
         }
     }
 }

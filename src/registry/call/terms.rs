@@ -151,8 +151,13 @@ pub enum CallError {
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
     /// The connection ended before the answer.
-    #[error("the server ended before it answered: {0}")]
-    Ended(String),
+    #[error("the server ended before it answered: {why}")]
+    Ended {
+        /// Why, as far as it is known; no full stop.
+        why: String,
+        /// What to do about that, in sentences; may be empty.
+        advice: String,
+    },
     /// The server was disabled or removed before the answer; it does not come back by itself.
     #[error("`{server}` was switched off or removed while the call ran")]
     Stopped {
@@ -193,4 +198,14 @@ pub enum CallError {
     /// The server wants something that the bot does not offer (input, a task).
     #[error("the tool asks for something that this bot does not offer yet: {0}")]
     Unsupported(String),
+}
+
+impl CallError {
+    /// The connection ended, and no more is known than this.
+    pub(super) fn ended(why: impl Into<String>) -> Self {
+        Self::Ended {
+            why: why.into(),
+            advice: String::new(),
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -116,6 +117,42 @@ impl Ender {
             status.send_modify(|status| status.over = Some(over));
         }
         let _ = self.launcher.send(&Order::Sweep { id: self.id }, &[]).await;
+    }
+
+    /// The processes of these, and those of the user that they run as, if it is theirs alone. Reads `/proc`, so not on a
+    /// task's thread.
+    pub(in crate::registry) fn processes(of: &[Self], user: Option<u32>) -> Vec<i32> {
+        let table = ProcessTable::read();
+        let is_user = |pid: i32| {
+            let file = std::fs::metadata(format!("/proc/{pid}"));
+            user.is_some() && file.is_ok_and(|file| Some(file.uid()) == user)
+        };
+        let mut ours = HashSet::new();
+        for ender in of {
+            let launcher = &ender.launcher;
+            let status = launcher.children().get(&ender.id).map(|it| *it.borrow());
+            let Some(Ok(leader)) = status.and_then(|status| status.spawned) else {
+                continue;
+            };
+            let below = table.descendants(leader);
+            let mark = format!("{}.{}", launcher.mark, ender.id);
+            let process = launcher.process.lock();
+            let process = process.unwrap_or_else(PoisonError::into_inner);
+            let host = process.as_ref().map(std::process::Child::id);
+            drop(process);
+            let host = host.and_then(|host| i32::try_from(host).ok());
+            let all = host.map_or_else(HashSet::new, |host| table.descendants(host));
+            let members = table.living.iter().filter(|process| {
+                process.pid == leader
+                    || process.group == leader
+                    || below.contains(&process.pid)
+                    || (all.contains(&process.pid) && is_marked(process.pid, |it| it == mark))
+            });
+            ours.extend(members.map(|process| process.pid));
+        }
+        let users = table.living.iter().map(|process| process.pid);
+        ours.extend(users.filter(|pid| is_user(*pid)));
+        ours.into_iter().collect()
     }
 }
 

@@ -5,7 +5,9 @@
 //! Signals are sent and processes reaped only under the table's lock, so a number that was given to somebody else meanwhile
 //! is never hit.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod table;
+
+use std::collections::{BTreeMap, HashSet};
 use std::io::{IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,23 +20,20 @@ use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg, send,
 };
-use rustix::process::{Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 
-use super::lineage::{Leader, Lineage, newest_process};
-use super::process_table::{ProcessTable, is_marked, kill, signal};
-use super::watch::{Pace, Use};
+use super::lineage::newest_process;
+use super::process_table::{ProcessTable, kill, signal, speaker};
+use super::watch::{Pace, Use, shared_on_machine};
 use super::wire::{Ended, Order, PACKET_BYTES, Report, SOCKET_BUFFER, Watch};
+use table::{Owned, Sweep, Table};
 
-/// How long processes that do not die of SIGKILL (they hang in the kernel) are waited for.
-const SWEEP_LIMIT: Duration = Duration::from_secs(3);
-/// The same when the bot is gone and nothing else is left to do.
+/// How long what does not die is waited for when the bot is gone and nothing else is left to do.
 const FAREWELL_LIMIT: Duration = Duration::from_secs(30);
 /// How often descendants are looked at whose parents may go.
 const LINEAGE_LOOK: Duration = Duration::from_secs(1);
 /// How often the machine is asked whether it is time to look what confined servers use.
 const ASK_EVERY: Duration = Duration::from_millis(100);
-/// More processes than a server that is no fork bomb has.
-const MANY: usize = 64;
 /// Between two looks at `/proc`.
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 
@@ -55,79 +54,12 @@ pub fn launcher_main() -> ExitCode {
 #[derive(Default)]
 struct Host {
     table: Mutex<Table>,
-    /// Told when there may be a child again to wait for, and when the bot is gone.
+    /// Told when there may be a child again to wait for.
     born: Condvar,
     /// Told when there is something to end.
     doomed: Condvar,
     /// Told when no child is left.
     empty: Condvar,
-}
-
-#[derive(Default)]
-struct Table {
-    children: HashMap<u64, Owned>,
-    by_pid: HashMap<i32, u64>,
-    sweeps: Vec<Sweep>,
-    /// How many were ever started, so that the reaper notices one that came while it looked away.
-    births: u64,
-    lineage: Lineage,
-    childless: bool,
-    closing: bool,
-}
-
-struct Owned {
-    /// Its process number, and that of its group for as long as anybody is in it.
-    pid: i32,
-    ended: bool,
-    /// The whole value of its marker.
-    mark: String,
-    /// The inode numbers of its pipes.
-    pipes: Vec<u64>,
-    watch: Option<Watch>,
-    /// It is being ended for what it used.
-    is_over: bool,
-}
-
-impl Owned {
-    fn is_watched(&self) -> bool {
-        self.watch.is_some() && !self.is_over
-    }
-}
-
-struct Sweep {
-    id: u64,
-    kill: bool,
-    until: Instant,
-    /// Those that were stopped first, since there are many: what is stopped cannot start others meanwhile.
-    stopped: HashSet<i32>,
-}
-
-impl Sweep {
-    fn to_kill(id: u64) -> Self {
-        Self {
-            id,
-            kill: true,
-            until: Instant::now() + SWEEP_LIMIT,
-            stopped: HashSet::new(),
-        }
-    }
-
-    /// Which signal these get. A fork bomb makes others faster than they can be killed one by one, so it is stopped until
-    /// there are no new ones.
-    fn signal(&mut self, victims: &[i32]) -> Signal {
-        let seen = self.stopped.len();
-        if !self.kill {
-            return Signal::TERM;
-        }
-        if victims.len() > MANY {
-            self.stopped.extend(victims);
-        }
-        if self.stopped.len() > seen {
-            Signal::STOP
-        } else {
-            Signal::KILL
-        }
-    }
 }
 
 fn serve() -> Result<(), Errno> {
@@ -242,10 +174,7 @@ impl Host {
             Order::Terminate { id } => (id, false),
             Order::Sweep { id } => (id, true),
         };
-        self.lock().sweeps.push(Sweep {
-            kill,
-            ..Sweep::to_kill(id)
-        });
+        self.lock().sweeps.push(Sweep::new(id, kill));
         self.doomed.notify_one();
     }
 
@@ -322,10 +251,7 @@ impl Host {
                     table.childless = table.births == births;
                     self.empty.notify_all();
                     while table.births == births {
-                        table = self
-                            .born
-                            .wait(table)
-                            .unwrap_or_else(PoisonError::into_inner);
+                        table = wait(&self.born, table);
                     }
                 }
                 Err(_) => {}
@@ -337,10 +263,7 @@ impl Host {
         let mut table = self.lock();
         loop {
             if table.sweeps.is_empty() {
-                table = self
-                    .doomed
-                    .wait(table)
-                    .unwrap_or_else(PoisonError::into_inner);
+                table = wait(&self.doomed, table);
                 continue;
             }
             // A child that ended before the look can have started nobody that the look does not see.
@@ -399,10 +322,7 @@ impl Host {
         let mut table = self.lock();
         loop {
             if table.children.is_empty() {
-                table = self
-                    .born
-                    .wait(table)
-                    .unwrap_or_else(PoisonError::into_inner);
+                table = wait(&self.born, table);
                 continue;
             }
             drop(table);
@@ -424,10 +344,7 @@ impl Host {
         let mut table = self.lock();
         loop {
             if !table.children.values().any(Owned::is_watched) {
-                table = self
-                    .born
-                    .wait(table)
-                    .unwrap_or_else(PoisonError::into_inner);
+                table = wait(&self.born, table);
                 continue;
             }
             drop(table);
@@ -446,16 +363,23 @@ impl Host {
                 .collect();
             // The slow part, without the lock.
             drop(table);
+            let shared = shared_on_machine();
             let over: Vec<_> = watched
                 .iter()
-                .filter_map(|(id, watch, members)| Some((*id, Use::of(members).over(watch)?)))
+                .filter_map(|(id, watch, members)| {
+                    let members: &Vec<i32> = &members.iter().copied().map(speaker).collect();
+                    let used = Use::of(members)
+                        .with_kept(members, watch, shared)
+                        .with_sockets(members);
+                    Some((*id, used.over(watch)?))
+                })
                 .collect();
             table = self.lock();
             for (id, over) in over {
                 if let Some(child) = table.children.get_mut(&id) {
                     child.is_over = true;
                     say(Report::Over { id, over });
-                    table.sweeps.push(Sweep::to_kill(id));
+                    table.sweeps.push(Sweep::new(id, true));
                     self.doomed.notify_one();
                 }
             }
@@ -467,7 +391,6 @@ impl Host {
         let until = Instant::now() + FAREWELL_LIMIT;
         let own = rustix::process::getpid().as_raw_nonzero().get();
         let mut table = self.lock();
-        table.closing = true;
         loop {
             for pid in ProcessTable::read().descendants(own) {
                 kill(pid);
@@ -488,84 +411,8 @@ impl Host {
     }
 }
 
-impl Table {
-    fn look(&mut self, processes: &ProcessTable) {
-        let leaders: Vec<_> = self
-            .children
-            .iter()
-            .map(|(id, child)| Leader {
-                id: *id,
-                pid: child.pid,
-                ended: child.ended,
-                owns_number: self.owns_number(*id, child),
-                mark: &child.mark,
-                pipes: &child.pipes,
-            })
-            .collect();
-        let own = rustix::process::getpid().as_raw_nonzero().get();
-        self.lineage.look(processes, own, &leaders);
-    }
-
-    /// Once the leader is reaped, its number may belong to another child of ours; then the group tells nothing.
-    fn owns_number(&self, id: u64, child: &Owned) -> bool {
-        self.by_pid.get(&child.pid).is_none_or(|owner| *owner == id)
-    }
-
-    /// What passes on polite signals badly and is to get none: while it lives, the server in it does.
-    fn keeper(&self, id: u64) -> Option<i32> {
-        let child = self.children.get(&id)?;
-        let is_keeper = !child.ended && child.watch?.is_keeper;
-        is_keeper.then_some(child.pid)
-    }
-
-    /// What is known to belong to a child without looking into processes.
-    fn members(&self, id: u64, processes: &ProcessTable) -> Vec<i32> {
-        let Some(child) = self.children.get(&id) else {
-            return Vec::new();
-        };
-        let below = if child.ended {
-            HashSet::new()
-        } else {
-            processes.descendants(child.pid)
-        };
-        let living = processes.living.iter().filter(|process| {
-            process.pid == child.pid
-                || process.group == child.pid
-                || below.contains(&process.pid)
-                || self.lineage.belongs(process, id)
-        });
-        living.map(|process| process.pid).collect()
-    }
-
-    /// Everything that belongs to a child: its group, what it and its children started, and what bears its mark. Only
-    /// our own descendants are looked at; every one of them is, because we are their subreaper.
-    fn victims(&self, id: u64, processes: &ProcessTable) -> Vec<i32> {
-        let Some(child) = self.children.get(&id) else {
-            return Vec::new();
-        };
-        let ours = processes.descendants(rustix::process::getpid().as_raw_nonzero().get());
-        let number_is_its_own = self.owns_number(id, child);
-        let below = if child.ended {
-            HashSet::new()
-        } else {
-            processes.descendants(child.pid)
-        };
-        processes
-            .living
-            .iter()
-            .filter(|process| ours.contains(&process.pid))
-            .filter(|process| {
-                (!child.ended && process.pid == child.pid)
-                    || (number_is_its_own && process.group == child.pid)
-                    || below.contains(&process.pid)
-                    || self.lineage.belongs(process, id)
-                    || (!child.mark.is_empty() && is_marked(process.pid, |mark| mark == child.mark))
-            })
-            // The table was read before the lock was taken: only who is still the same is meant.
-            .filter(|process| process.is_still())
-            .map(|process| process.pid)
-            .collect()
-    }
+fn wait<'a>(told: &Condvar, table: MutexGuard<'a, Table>) -> MutexGuard<'a, Table> {
+    told.wait(table).unwrap_or_else(PoisonError::into_inner)
 }
 
 fn prepare(

@@ -7,11 +7,12 @@
 //!
 //! [`host`] is the launcher's side, `client` the bot's, `wire` what they say to each other, `process_table` what both
 //! read from `/proc`, `program` and `environment` what a server is started with, `watch` what
-//! a confined server uses.
+//! a confined server uses, `kept` what of it no counter of the kernel's shows.
 
 mod client;
 mod environment;
 mod host;
+mod kept;
 mod lineage;
 mod process_table;
 mod program;
@@ -22,5 +23,6 @@ pub use host::launcher_main;
 
 pub(super) use client::{Child, Ender, Launcher, Lost, Spawn};
 pub(super) use environment::BaseEnvironment;
+pub(super) use kept::nameless_files;
 pub(super) use program::{advice_for, find_program};
 pub(super) use wire::{Ended, Over};

@@ -28,7 +28,7 @@ impl Process {
     }
 }
 
-/// Every process that is not yet dead (a zombie only waits to be reaped).
+/// Every process that is not yet dead (a zombie only waits to be reaped, unless threads of it go on without the first).
 #[derive(Debug, Default)]
 pub(super) struct ProcessTable {
     pub(super) living: Vec<Process>,
@@ -86,6 +86,23 @@ pub(super) fn is_marked(pid: i32, accept: impl Fn(&str) -> bool) -> bool {
     })
 }
 
+/// The number under which `/proc` shows what a process has: its own, or that of a thread that goes on without the first.
+pub(super) fn speaker(pid: i32) -> i32 {
+    let has_memory = |thread: i32| {
+        let status = fs::read_to_string(format!("/proc/{thread}/status"));
+        status.is_ok_and(|status| status.contains("VmSize:"))
+    };
+    if has_memory(pid) {
+        return pid;
+    }
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let numbers = threads.into_iter().flatten().flatten();
+    numbers
+        .filter_map(|thread| thread.file_name().to_str()?.parse().ok())
+        .find(|thread| has_memory(*thread))
+        .unwrap_or(pid)
+}
+
 /// Sends SIGKILL; a process that is gone already is fine.
 pub(super) fn kill(pid: i32) {
     signal(pid, rustix::process::Signal::KILL);
@@ -107,9 +124,11 @@ fn parse_stat(pid: i32, stat: &str) -> Option<Process> {
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    // The 22nd field; the group was the fifth.
-    let born = fields.nth(16)?.parse().ok()?;
-    (!matches!(state, "Z" | "X" | "x")).then_some(Process {
+    // The 20th field and the 22nd; the group was the fifth.
+    let threads: u64 = fields.nth(14)?.parse().ok()?;
+    let born = fields.nth(1)?.parse().ok()?;
+    // Where the first thread alone ended, the process looks like a zombie, and its others go on.
+    (threads > 1 || !matches!(state, "Z" | "X" | "x")).then_some(Process {
         pid,
         parent,
         group,
@@ -129,6 +148,11 @@ mod tests {
         assert!(
             parse_stat(7, &format!("7 (x) Z {rest}")).is_none(),
             "a zombie is not living"
+        );
+        let threads = rest.replace(" 20 0 1 0 ", " 20 0 2 0 ");
+        assert!(
+            parse_stat(7, &format!("7 (x) Z {threads}")).is_some(),
+            "its other thread is"
         );
         assert!(parse_stat(7, "garbage").is_none());
     }

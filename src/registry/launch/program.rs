@@ -58,7 +58,7 @@ pub(in crate::registry) fn advice_for(error: &ProgramError) -> String {
             "Node.js is not installed on this machine (or not on the bot's PATH): install it from nodejs.org, then restart the server."
         }
         "uvx" | "uv" => {
-            "uv is not installed on this machine (or not on the bot's PATH): install it as docs.astral.sh/uv says, then restart the server."
+            "uv, which brings `uvx`, is not installed on the bot's machine (or not on the PATH that the bot was started with): whoever runs the bot can install it as docs.astral.sh/uv says. Where it lands in a folder that is not on that PATH (mostly ~/.local/bin), the bot is started anew with it; else `/mcp restart` is enough."
         }
         "python" | "python3" | "pip" | "pipx" => {
             "Python is not installed on this machine under that name (try python3): install it, then restart the server."
@@ -147,5 +147,13 @@ mod tests {
             advice.starts_with("Node.js is not installed on this machine"),
             "{advice}"
         );
+    }
+
+    #[test]
+    fn a_missing_uvx_says_who_installs_it_and_when_the_bot_is_started_anew() {
+        let advice = advice_for(&ProgramError::NotFound("uvx".into()));
+        for words in ["docs.astral.sh/uv", "~/.local/bin", "/mcp restart"] {
+            assert!(advice.contains(words), "{advice}");
+        }
     }
 }

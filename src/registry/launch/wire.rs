@@ -56,6 +56,8 @@ pub(in crate::registry) enum Over {
     Memory(u64),
     /// More processes and threads than these.
     Processes(u64),
+    /// More sockets than these.
+    Sockets(u64),
     /// Its thread's home, which holds more than this many bytes.
     Home(u64),
 }
@@ -96,6 +98,10 @@ impl std::fmt::Display for Over {
             Self::Processes(most) => write!(
                 f,
                 "it was ended because it ran more than {most} processes and threads"
+            ),
+            Self::Sockets(most) => write!(
+                f,
+                "it was ended because it had more than {most} sockets, whose memory is the host's"
             ),
             Self::Home(most) => {
                 let most = super::super::text::bytes(*most);

@@ -25,10 +25,20 @@ pub(super) fn allowed(
             sandbox.why
         )),
         Some(tier) if !is_demo && least.is_some_and(|least| tier < least) => Err(format!(
-            "the operator demands the `{}` sandbox for servers that run here, and this host has `{}`: {}",
+            "the operator demands the `{}` sandbox for servers that run here, and {} `{}`{}",
             least.unwrap_or(tier).word(),
+            // Without a reason the host could do more: the bot was started with less.
+            if sandbox.why.is_empty() {
+                "the bot was started with SWITCHBOARD_SANDBOX set to"
+            } else {
+                "this host has"
+            },
             tier.word(),
-            sandbox.why
+            if sandbox.why.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", sandbox.why)
+            },
         )),
         Some(_) => Ok(sandbox.clone()),
     }

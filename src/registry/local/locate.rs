@@ -1,6 +1,6 @@
 //! What a definition means on this machine: which program, in which folder, with which environment.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::super::context::Context;
 use super::super::launch::{advice_for, find_program};
 use super::super::trouble::{Mend, Trouble};
 use super::cage::{HOME_IS_FULL, advice_for_folder, granted};
+use super::folder::make_below;
 use super::terms::Terms;
 use crate::config::StdioServer;
 use crate::demo;
@@ -153,6 +154,14 @@ fn locate_now(
         .map_err(|why| trouble(why, HOME_IS_FULL))?;
     let data = context.data();
     let mut folders = granted(&terms.folders, &data);
+    if let Some(folder) = &server.cwd {
+        make_below(&home, Path::new(folder), owner).map_err(|error| {
+            trouble(
+                format!("the working folder `{folder}` cannot be made: {error}"),
+                "Set another one with `/mcp edit`.",
+            )
+        })?;
+    }
     let cwd = working_folder(&home, server.cwd.as_deref(), &folders, sandbox.confines())
         .map_err(|error| trouble(error.to_string(), advice_for_folder(&error)))?;
     let is_package = package.is_some();

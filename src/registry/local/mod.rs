@@ -2,6 +2,8 @@
 
 mod cage;
 mod expand;
+mod folder;
+mod hindered;
 mod locate;
 mod packages;
 mod process;
@@ -32,10 +34,12 @@ use crate::config::{Masker, ServerName, StdioServer};
 use crate::policy::HostPolicy;
 use crate::thread::ThreadId;
 
+pub(super) use folder::may_work_in;
+use hindered::Held;
 use locate::Launch;
 pub(super) use locate::look_within;
-pub use packages::Pinned;
-pub(super) use packages::{Sources, pin};
+pub(super) use packages::{Claims, Sources, pin};
+pub use packages::{NotPinned, Pinned};
 pub(super) use process::Process;
 pub(super) use quota::Homes;
 pub(super) use terms::{Terms, has_word};
@@ -77,13 +81,14 @@ pub(super) async fn open(
     let (server, masker) = expand::expanded(context, thread, server).await?;
     let (server, masker) = (&server, Arc::new(masker));
     let installed = packages::installed(context, thread, name, server, doing).await?;
-    let (server, folder) = match &installed {
+    let direct;
+    let (server, folder, claim) = match installed {
         Some(installed) => {
-            let what = installed.package.clone();
-            passed(Stage::Package, what);
-            (&installed.server, Some(installed.folder.clone()))
+            passed(Stage::Package, installed.package);
+            direct = installed.server;
+            (&direct, Some(installed.folder), Some(installed.claim))
         }
-        None => (server, None),
+        None => (server, None, None),
     };
     let launch = Launch {
         policy,
@@ -117,11 +122,16 @@ pub(super) async fn open(
         .map(|_| quota::watch(context, thread, (&home.0, home.1), child.ender()));
     let mut process = Process {
         child,
+        held: Box::new(Held {
+            shown: wrapped.shown.take(),
+            limits: wrapped.limits,
+        }),
         watched,
         drained: logs.drain(pipes.stderr, masker.clone()),
         outgoing,
         service: None,
         _way_out: way_out,
+        _package: claim,
     };
 
     // Nothing waits for the launcher's word: `initialize` is in the pipe before the program runs.
@@ -130,8 +140,9 @@ pub(super) async fn open(
         (logs, &masker),
         transport,
         &events,
-        deadline,
+        (deadline, context.options.start_timeout),
         passed,
+        doing,
     )
     .await?;
     let connection = Connection::over(
@@ -165,11 +176,12 @@ async fn shake_hands(
     (logs, masker): (&Arc<Logs>, &Masker),
     transport: PipeTransport,
     events: &Arc<Events>,
-    deadline: Instant,
+    (deadline, limit): (Instant, Duration),
     passed: &mut (dyn FnMut(Stage, String) + Send),
+    doing: &mut (dyn FnMut(String) + Send),
 ) -> Result<RunningService<RoleClient, Client>, Trouble> {
     let mut handshake = Box::pin(serve_client(Client::default(), transport));
-    let (mut pid, mut told) = (None, false);
+    let (mut pid, mut told, mut strayed_told) = (None, false, false);
     let result = loop {
         let settled = tokio::time::sleep(NOT_AT_ONCE);
         tokio::select! {
@@ -184,6 +196,11 @@ async fn shake_hands(
             () = settled, if pid.is_some() && !told => {
                 told = true;
                 passed(Stage::Process, RUNNING.to_owned());
+            }
+            // One that greets people and then speaks MCP is through before this.
+            line = events.strayed(), if told && !strayed_told => {
+                strayed_told = true;
+                doing(no_mcp_yet(line, masker, limit));
             }
             () = tokio::time::sleep_until(deadline) => {
                 return Err(Trouble {
@@ -233,8 +250,11 @@ async fn shake_hands(
         (Some(ended), None) => format!("{ended} before it answered the handshake"),
         (None, None) => "it closed its output before it answered the handshake".to_owned(),
     } + &strayed(events, masker);
-    "Run the command by hand on the host to see what it needs: arguments, variables, a login."
-        .clone_into(&mut trouble.advice);
+    trouble.advice = process.advice(logs).await.unwrap_or_else(|| {
+        "`/mcp logs` shows what it printed. Often an argument, a variable or a login is missing, or a file that is not in \
+         this chat's own folder: `/mcp edit` changes what it is started with."
+            .to_owned()
+    });
     Err(trouble)
 }
 
@@ -280,7 +300,10 @@ async fn ask_for_tools(
             }
         }
     }
-    "Look at /mcp logs, and at the server's own documentation.".clone_into(&mut trouble.advice);
+    trouble.advice = process
+        .advice(logs)
+        .await
+        .unwrap_or_else(|| "Look at /mcp logs, and at the server's own documentation.".to_owned());
     Err(trouble)
 }
 
@@ -292,6 +315,18 @@ fn strayed(events: &Events, masker: &Masker) -> String {
         let line = masked_line(masker, line, MOST).replace('`', "'");
         format!("; it printed something that is not MCP: `{line}`")
     })
+}
+
+/// What is told of such a server while it is waited for.
+fn no_mcp_yet(line: &str, masker: &Masker, limit: Duration) -> String {
+    /// As much of the line as fits beside the rest.
+    const MOST: usize = 40;
+    let line = masked_line(masker, line, MOST).replace('"', "'");
+    let limit = match limit.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds => format!("{} min", seconds / 60),
+    };
+    format!("it printed something that is not MCP (\"{line}\"); waiting up to {limit}")
 }
 
 fn refused(error: &std::io::Error) -> Trouble {

@@ -10,6 +10,8 @@ use super::super::connection::Client;
 use super::super::launch::{Child, Lost};
 use super::super::logs::{Drained, Logs};
 use super::super::transport::Outgoing;
+use super::hindered::Held;
+use super::packages::Claim;
 use super::quota::Watched;
 use super::way_out::WayOut;
 
@@ -25,6 +27,8 @@ const TERM_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(in crate::registry) struct Process {
     pub(super) child: Child,
+    /// What it is kept from, for telling why it ended.
+    pub(super) held: Box<Held>,
     /// Over the home that it works in.
     pub(super) watched: Option<Watched>,
     pub(super) drained: Drained,
@@ -33,6 +37,8 @@ pub(in crate::registry) struct Process {
     pub(super) service: Option<RunningService<RoleClient, Client>>,
     /// Closed with it.
     pub(super) _way_out: WayOut,
+    /// What it runs stays there until it has ended.
+    pub(super) _package: Option<Claim>,
 }
 
 impl Process {
@@ -52,6 +58,14 @@ impl Process {
             Err(_) => None,
         };
         (how, logs.telling())
+    }
+
+    /// What to do about its end, where the sandbox is the cause of it; asked after its last words.
+    pub(in crate::registry) async fn advice(&self, logs: &Logs) -> Option<String> {
+        // Known by now, if ever.
+        let ended = tokio::time::timeout(Duration::ZERO, self.child.ended()).await;
+        let ended = ended.ok().and_then(Result::ok);
+        self.held.advice(self.child.over(), ended, &logs.fresh())
     }
 
     /// What it was ended for, in words, if it used more than it may.

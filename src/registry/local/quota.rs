@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::super::context::Context;
-use super::super::launch::{Ender, Over};
+use super::super::launch::{Ender, Over, nameless_files};
 use super::cage::over;
 use super::locate::look_within;
 use crate::sandbox::{Owner, Sandbox, measure};
@@ -120,23 +120,23 @@ async fn follow(context: Arc<Context>, thread: ThreadId, home: PathBuf, owner: O
             () = context.closing.cancelled() => return,
             () = tokio::time::sleep(ASK_EVERY) => {}
         }
-        {
+        let running = {
             let mut homes = context.homes.lock();
             match homes.get_mut(&thread) {
-                Some(home) if !home.running.is_empty() => {}
+                Some(home) if !home.running.is_empty() => home.running.clone(),
                 _ => {
                     homes.remove(&thread);
                     return;
                 }
             }
-        }
+        };
         let most = context.outside.policy.now().quotas.home_bytes;
         let home = home.clone();
         let look = move || {
             let free = free_at(&home);
             let used = last
                 .is_due(free, most)
-                .then(|| measure(&home, most, owner).bytes);
+                .then(|| taken(&home, most, owner, &running));
             (free, used)
         };
         let Some((free, used)) = look_within(&context.looks, look).await else {
@@ -158,6 +158,16 @@ async fn follow(context: Arc<Context>, thread: ThreadId, home: PathBuf, owner: O
             }
         }
     }
+}
+
+/// The bytes that a home takes from the disk: what is found in it, and what its servers keep of what was there.
+fn taken(home: &Path, most: u64, owner: Option<Owner>, running: &[Ender]) -> u64 {
+    let found = measure(home, most, owner).bytes;
+    if found > most {
+        return found;
+    }
+    let servers = Ender::processes(running, owner.map(|owner| owner.uid));
+    found.saturating_add(nameless_files(&servers, home))
 }
 
 async fn end_all(context: &Context, thread: ThreadId, most: u64) {

@@ -9,6 +9,7 @@ mod link;
 mod options;
 mod pace;
 mod probe;
+mod probed;
 mod sse;
 mod stream;
 mod wire;
@@ -27,6 +28,7 @@ pub(super) use link::{Checked, Link, check, of_service, unanswering};
 pub use options::RemoteOptions;
 pub(super) use pace::jittered;
 pub(super) use probe::probe;
+pub use probed::{AuthWanted, ProbeAsk, Probed};
 pub(super) use stream::{EVENT_BYTES, EventStream, events, media_type, read_body};
 pub(super) use wire::{Ask, Wire, WireError};
 

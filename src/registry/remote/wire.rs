@@ -100,27 +100,24 @@ impl Wire {
         server: &RemoteServer,
         logs: &Arc<Logs>,
     ) -> Result<Arc<Self>, Trouble> {
-        let url = context
-            .outside
-            .net
-            .judge_url(&server.url)
-            .map_err(|problem| {
-                Trouble::new(
-                    Stage::Address,
-                    format!("its address {problem}"),
-                    "Give it another address with `/mcp edit`.",
-                    Mend::Change,
-                )
-            })?;
+        let judged = |address: &str| {
+            let judged = context.outside.net.judge_url(address);
+            judged.map_err(|problem| bad_address(&problem))
+        };
+        let place = judged(&server.url)?;
         allowed::remote(&context.outside.policy.now(), server)
             .map_err(|denied| allowed::trouble(Stage::Address, &denied))?;
         let mut gathering = Gathering {
             keys: context.outside.keys.as_ref(),
             thread,
-            url: &url,
+            url: &place,
             known: Vec::new(),
             headers: HeaderMap::new(),
         };
+        let url = judged(&gathering.address(&server.url).await?)?;
+        if url.origin() != place.origin() {
+            return Err(bad_address(&"has a secret where its host is"));
+        }
         for (name, value) in &server.headers {
             let value = gathering.filled(value).await?;
             gathering.header(name, &value)?;
@@ -316,6 +313,15 @@ impl std::fmt::Debug for Wire {
             .field("host", &self.host())
             .finish_non_exhaustive()
     }
+}
+
+fn bad_address(why: &impl std::fmt::Display) -> Trouble {
+    Trouble::new(
+        Stage::Address,
+        format!("its address {why}"),
+        "Give it another address with `/mcp edit`.",
+        Mend::Change,
+    )
 }
 
 /// Host and port of an address, for words.

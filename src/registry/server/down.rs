@@ -9,7 +9,7 @@ use super::super::remote::{self, RemoteOptions};
 use super::super::text::sentence;
 use super::super::thread::Change;
 use super::super::trouble::{Mend, Trouble};
-use super::super::{Notice, ServerState, ServerView, Stage};
+use super::super::{LastEnd, Notice, ServerState, ServerView, Stage};
 use super::{Server, Step, next_order, sleep_until};
 use crate::config::Definition;
 
@@ -40,6 +40,7 @@ impl Server {
                         (None, None) => "it closed its output".to_owned(),
                     };
                     trouble.said = said;
+                    trouble.advice = process.advice(&self.handle.logs).await.unwrap_or_default();
                 }
                 Backing::Link(link) => {
                     was_good = up >= REMOTE_GOOD;
@@ -56,8 +57,20 @@ impl Server {
         if was_good {
             self.crashes = 0;
         }
+        let cause = self.cause(&trouble);
+        if connection.is_local {
+            self.handle.logs.note(sentence(&cause));
+        }
+        if self.handle.is_of(self.tenure) {
+            self.handle.ended(Some(LastEnd {
+                at: Instant::now(),
+                reason: trouble.in_words(|text| self.handle.mask(text)),
+            }));
+        }
+        // Before the end itself, so that a call which learns of it finds its cause.
+        connection.events.explain(Some(trouble.clone()));
         connection.events.close();
-        let why = Why::Ended(self.cause(&trouble));
+        let why = Why::Ended(cause);
         self.retire(false, why);
         self.went_down(&trouble).await
     }
@@ -68,7 +81,11 @@ impl Server {
     }
 
     pub(super) async fn went_down(&mut self, trouble: &Trouble) -> Step {
-        tracing::info!(thread = %self.thread.id, server = %self.handle.name, "a server went down");
+        let cause = self.cause(trouble);
+        tracing::info!(
+            thread = %self.thread.id, server = %self.handle.name, cause,
+            "a server went down"
+        );
         let reason = trouble.in_words(|text| self.handle.mask(text));
         let at_rest = match &trouble.mend {
             Mend::Change => ServerState::Failed { reason },

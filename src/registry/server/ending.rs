@@ -70,7 +70,8 @@ pub(super) async fn end(
             }
         }
     }
-    // Whoever still waits for an answer is told.
+    // Whoever still waits for an answer is told, and where it ended as it was meant to, there is no more to tell.
+    connection.events.explain(None);
     connection.events.close();
     note_end(&context, &thread, &handle, why);
 }

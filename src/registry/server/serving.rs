@@ -61,6 +61,7 @@ impl Server {
                     order @ (Order::Restart(_) | Order::Relaunch) => {
                         let mut why = Why::Policy;
                         if let Order::Restart(reply) = order {
+                            self.handle.ended(None);
                             self.replies.push(reply);
                             why = Why::Asked;
                         }

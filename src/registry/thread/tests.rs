@@ -1,23 +1,10 @@
-use serde_json::Value;
-
 use super::*;
 use crate::config::{NetworkGrant, RemoteAuth, RemoteServer, RemoteTransport, StdioServer};
 use crate::net::{Net, NetOptions};
 use crate::registry::handle::Order;
-use crate::registry::{NoKeys, Outside, Registry, RegistryOptions, ToolCache};
+use crate::registry::{NoCache, NoKeys, Outside, Registry, RegistryOptions};
 
 const THREAD: ThreadId = ThreadId::Local;
-
-#[derive(Debug)]
-struct NoCache;
-
-impl ToolCache for NoCache {
-    fn get(&self, _: ThreadId, _: &ServerName, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn put(&self, _: ThreadId, _: &ServerName, _: Option<(&str, &Value)>) {}
-}
 
 fn name(text: &str) -> ServerName {
     ServerName::new(text).unwrap()

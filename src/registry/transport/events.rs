@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures::task::AtomicWaker;
 use rmcp::model::{NumberOrString, ProgressNotificationParam, ProgressToken, ServerNotification};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, SetOnce, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +29,10 @@ pub(in crate::registry) struct Events {
     pub(in crate::registry) suspected: Notify,
     why: OnceLock<&'static str>,
     trouble: OnceLock<Trouble>,
+    /// What was found out about its end; `None` where there is nothing to tell.
+    found: SetOnce<Option<Trouble>>,
     /// The first line that was not JSON.
-    stray: OnceLock<String>,
+    stray: SetOnce<String>,
     calls: Mutex<Calls>,
 }
 
@@ -106,9 +108,27 @@ impl Events {
         self.end(None);
     }
 
+    /// Tells the calls that the end cut off what was found out about it; the first word stays.
+    pub(in crate::registry) fn explain(&self, found: Option<Trouble>) {
+        let _ = self.found.set(found);
+    }
+
+    /// What was found out about the end, waited for at most this long.
+    pub(in crate::registry) async fn explained(&self, limit: Duration) -> Option<Trouble> {
+        tokio::time::timeout(limit, self.found.wait())
+            .await
+            .ok()?
+            .clone()
+    }
+
     /// The first line on its output that was no message at all; not masked.
     pub(in crate::registry) fn stray(&self) -> Option<&str> {
         self.stray.get().map(String::as_str)
+    }
+
+    /// The same, once there is such a line.
+    pub(in crate::registry) async fn strayed(&self) -> &str {
+        self.stray.wait().await
     }
 
     /// Follows a call that began at `began`: takes the reports for its token from now on, and the ones that came before, and
@@ -173,7 +193,9 @@ impl Events {
 
     /// Remembers the first line that was no message.
     pub(super) fn astray(&self, line: &[u8]) {
-        self.stray.get_or_init(|| plain_line(line));
+        if !self.stray.initialized() {
+            let _ = self.stray.set(plain_line(line));
+        }
     }
 
     pub(super) fn notice(&self, notification: ServerNotification) {

@@ -20,7 +20,8 @@ use super::super::super::context::Context;
 use super::super::super::trouble::{Mend, Trouble};
 use super::super::locate::look_within;
 use super::recognise::{Manager, Package};
-use super::step::{Step, may_run_scripts, run};
+use super::room::{Claim, has_room, take_away};
+use super::step::{Step, run};
 use super::{folder, words};
 use crate::audit::{Entry, What};
 use crate::config::ServerName;
@@ -92,14 +93,14 @@ fn asked(package: &Package) -> String {
     package.spec(package.version.as_deref())
 }
 
-/// Installs it where that is not done, and says what to start.
+/// Installs it where that is not done, and says what to start. It stays there while the claim lives.
 pub(super) async fn ensure(
     context: &Arc<Context>,
     thread: ThreadId,
     server: &ServerName,
     package: &Package,
     version: &str,
-) -> Result<Program, Trouble> {
+) -> Result<(Program, Claim), Trouble> {
     let place = place(context, thread, package, version);
     let lock = context.install_lock(thread);
     // Two servers of one package: the second finds what the first installed.
@@ -115,7 +116,7 @@ pub(super) async fn ensure(
             .as_ref()
             .is_none_or(|asked| note.asked.contains(asked))
     {
-        return Ok(program.clone());
+        return Ok((program.clone(), context.claims.claim(&place)));
     }
     if note.is_none() {
         let installed = install(context, thread, package, version, &place).await;
@@ -136,11 +137,12 @@ pub(super) async fn ensure(
     note.programs.insert(wanted, program.clone());
     note.asked.extend(asked);
     note.asked.dedup();
+    let claim = context.claims.claim(&place);
     let keep = move || keep_note(&place, &note);
     let kept = tokio::task::spawn_blocking(keep).await;
     kept.map_err(|error| cannot_keep(&error))?
         .map_err(|error| cannot_keep(&error))?;
-    Ok(program)
+    Ok((program, claim))
 }
 
 /// Writes down what came of it. The step is given no secret, so there is none in what it says.
@@ -176,7 +178,6 @@ async fn install(
     clear(place).await?;
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let spec = package.spec(Some(version));
-    let scripts = may_run_scripts(context);
     let (mut args, variables): (Vec<&str>, Vec<(String, String)>) = match package.manager {
         Manager::Npm => (
             vec![
@@ -200,11 +201,6 @@ async fn install(
             uv_variables(place),
         ),
     };
-    match package.manager {
-        Manager::Npm if !scripts => args.push("--ignore-scripts"),
-        Manager::Uv if !scripts => args.push("--no-build"),
-        Manager::Npm | Manager::Uv => {}
-    }
     let prefix = text(place);
     if package.manager == Manager::Npm {
         args.extend(["--prefix", &prefix]);
@@ -216,10 +212,14 @@ async fn install(
         variables,
         input: String::new(),
         place,
+        stays: true,
         limit: LIMIT,
         what: &what,
     };
-    let installed = run(context, thread, step).await;
+    let mut installed = run(context, thread, step).await;
+    if installed.is_ok() && !fits(context, thread, place).await {
+        installed = Err(words::too_large(&what));
+    }
     if installed.is_err() {
         clear(place).await?;
     } else {
@@ -227,6 +227,15 @@ async fn install(
         let _ = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(home)).await;
     }
     installed.map(|_| ())
+}
+
+/// Whether there is room for it beside the thread's other packages, of which some may go for that.
+async fn fits(context: &Context, thread: ThreadId, place: &Path) -> bool {
+    let most = context.outside.policy.now().quotas.home_bytes;
+    let (folder, place) = (folder(context, thread), place.to_owned());
+    let claims = Arc::clone(&context.claims);
+    let look = move || has_room(&folder, &place, &claims, most);
+    tokio::task::spawn_blocking(look).await.unwrap_or(true)
 }
 
 /// Where uv works: everything in the package's folder.
@@ -244,18 +253,9 @@ pub(super) fn uv_variables(place: &Path) -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// Takes away what is there, finished or not.
 async fn clear(place: &Path) -> Result<(), Trouble> {
     let place = place.to_owned();
-    let clear = move || {
-        let _ = std::fs::remove_file(note_path(&place));
-        // Follows no symlink.
-        match std::fs::remove_dir_all(&place) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
-    };
-    let cleared = tokio::task::spawn_blocking(clear).await;
+    let cleared = tokio::task::spawn_blocking(move || take_away(&place)).await;
     cleared
         .map_err(|error| cannot_keep(&error))?
         .map_err(|error| cannot_keep(&error))
@@ -347,7 +347,8 @@ fn managed(context: &Context, thread: ThreadId, manager: Manager) -> PathBuf {
     folder(context, thread).join(words::manager(manager))
 }
 
-fn note_path(place: &Path) -> PathBuf {
+/// Beside the package's folder.
+pub(super) fn note_path(place: &Path) -> PathBuf {
     let mut name = place.file_name().unwrap_or_default().to_owned();
     name.push(".json");
     place.with_file_name(name)
@@ -412,8 +413,8 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     use super::super::recognise::package;
+    use super::super::server;
     use super::*;
-    use crate::config::{NetworkGrant, StdioServer};
 
     /// What lies in a package's folder.
     enum Lies {
@@ -451,15 +452,7 @@ mod tests {
             let modules = place.path().join("node_modules");
             description.put(&modules.join("pkg/package.json"));
             program.put(&modules.join(".bin/pkg"));
-            let line = StdioServer {
-                command: "npx".to_owned(),
-                args: vec!["-y".to_owned(), "pkg".to_owned()],
-                env: Vec::new(),
-                cwd: None,
-                network: NetworkGrant::Unsaid,
-                disabled: false,
-            };
-            let package = package(&line).unwrap().unwrap();
+            let package = package(&server("npx -y pkg")).unwrap().unwrap();
             let (sender, found) = std::sync::mpsc::channel();
             let at = place.path().to_owned();
             std::thread::spawn(move || sender.send(npm_program(&at, &package)));

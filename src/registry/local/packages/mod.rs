@@ -7,11 +7,12 @@
 //! Each thread has packages of its own, below the data folder and not in its home: a package may run code when it is
 //! installed, which must reach no other thread's, and its files are shown to the thread's servers without the right to
 //! change them. They cost disk once for each thread; a cache that all threads share would have to be written by a step
-//! that no thread can reach.
+//! that no thread can reach. [`room`] bounds what a thread's take together.
 
 mod install;
 mod recognise;
 mod resolve;
+mod room;
 mod sources;
 mod step;
 mod words;
@@ -27,6 +28,7 @@ use crate::config::{Definition, ServerName, StdioServer};
 use crate::sandbox::Granted;
 use crate::thread::ThreadId;
 
+pub(in crate::registry) use room::{Claim, Claims};
 pub(in crate::registry) use sources::Sources;
 
 use recognise::package;
@@ -44,8 +46,27 @@ pub struct Pinned {
     pub is_there: bool,
 }
 
+/// Why a server's package has no exact version, for a proposal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct NotPinned {
+    /// What happened and what to do, in sentences.
+    pub words: String,
+    /// The package's manager is not on this machine: nothing is wrong with the entry itself.
+    pub no_manager: bool,
+}
+
+impl From<Trouble> for NotPinned {
+    fn from(trouble: Trouble) -> Self {
+        Self {
+            words: trouble.in_words(str::to_owned),
+            no_manager: false,
+        }
+    }
+}
+
 /// What to run instead of a package's manager.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Installed {
     /// The same server, started directly.
     pub(super) server: StdioServer,
@@ -53,14 +74,17 @@ pub(super) struct Installed {
     pub(super) folder: Granted,
     /// The package with its version.
     pub(super) package: String,
+    /// Held for as long as the server runs.
+    pub(super) claim: Claim,
 }
 
-/// Works out the version of a server's package; `None` where it runs none. Asks the registry where the version is open.
+/// Works out the version of a server's package; `None` where it runs none. Asks the registry where the version is open,
+/// and whether there is such a version where it is not installed yet.
 pub(in crate::registry) async fn pin(
     context: &Arc<Context>,
     thread: ThreadId,
     server: &StdioServer,
-) -> Result<Option<Pinned>, Trouble> {
+) -> Result<Option<Pinned>, NotPinned> {
     if !context.options.packages {
         return Ok(None);
     }
@@ -68,15 +92,31 @@ pub(in crate::registry) async fn pin(
         return Ok(None);
     };
     let found = found.map_err(|unclear| unclear_words(server, &unclear))?;
-    let version = match found.exact() {
-        Some(version) => version.to_owned(),
-        None => resolve::version(context, thread, &found).await?,
+    let is_there =
+        |version: &str| install::is_there(&install::place(context, thread, &found, version));
+    let named = found.exact();
+    let version = if let Some(version) = named.filter(|version| is_there(version)) {
+        version.to_owned()
+    } else {
+        if let Some(missing) = step::missing(context, found.manager).await {
+            return Err(NotPinned {
+                words: missing.in_words(str::to_owned),
+                no_manager: true,
+            });
+        }
+        match (named, resolve::version(context, thread, &found).await) {
+            (None, Ok(version)) => version,
+            (Some(version), Ok(_)) => version.to_owned(),
+            // The registry does not answer: whether there is such a version shows when it is installed.
+            (Some(version), Err(trouble)) if trouble.mend != Mend::Change => version.to_owned(),
+            (_, Err(trouble)) => return Err(trouble.into()),
+        }
     };
     Ok(Some(Pinned {
         args: found.pinned_args(&server.args, &version),
         package: format!("{}@{version}", found.name),
         from: context.sources().hosts_of(found.manager),
-        is_there: install::is_there(&install::place(context, thread, &found, &version)),
+        is_there: is_there(&version),
     }))
 }
 
@@ -112,7 +152,7 @@ pub(super) async fn installed(
     if !install::is_there(&place) {
         doing(format!("installing {}@{version}", found.name));
     }
-    let program = install::ensure(context, thread, name, &found, &version).await?;
+    let (program, claim) = install::ensure(context, thread, name, &found, &version).await?;
     let mut args = program.before;
     args.extend(found.args.iter().cloned());
     Ok(Some(Installed {
@@ -126,6 +166,7 @@ pub(super) async fn installed(
             write: false,
         },
         package: format!("{}@{version}", found.name),
+        claim,
     }))
 }
 
@@ -141,4 +182,18 @@ fn unclear_words(server: &StdioServer, unclear: &recognise::Unclear) -> Trouble 
         "Write it as `npx -y PACKAGE@VERSION ARGUMENTS` or `uvx PACKAGE@VERSION ARGUMENTS`, with a package of the registry.",
         Mend::Change,
     )
+}
+
+/// The server whose line this is.
+#[cfg(test)]
+fn server(line: &str) -> StdioServer {
+    let mut words = line.split(' ').map(str::to_owned);
+    StdioServer {
+        command: words.next().unwrap_or_default(),
+        args: words.collect(),
+        env: Vec::new(),
+        cwd: None,
+        network: crate::config::NetworkGrant::Unsaid,
+        disabled: false,
+    }
 }

@@ -233,18 +233,25 @@ fn uv_spec(spec: &str) -> Option<(String, String, Option<String>)> {
 
 /// Three numbers, perhaps with a pre-release and a build (semver.org).
 pub(super) fn is_exact_npm(version: &str) -> bool {
-    let version = version.split_once('+').map_or(version, |(core, _)| core);
+    let (version, build) = match version.split_once('+') {
+        Some((version, build)) => (version, Some(build)),
+        None => (version, None),
+    };
     let (core, pre) = match version.split_once('-') {
         Some((core, pre)) => (core, Some(pre)),
         None => (version, None),
     };
     let is_number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-    let is_pre = |pre: &str| {
+    let is_label = |label: &str| {
         let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        pre.split('.')
+        label
+            .split('.')
             .all(|part| !part.is_empty() && part.chars().all(allowed))
     };
-    core.split('.').count() == 3 && core.split('.').all(is_number) && pre.is_none_or(is_pre)
+    core.split('.').count() == 3
+        && core.split('.').all(is_number)
+        && pre.is_none_or(is_label)
+        && build.is_none_or(is_label)
 }
 
 /// A version of PEP 440, without a comparison and a star.
@@ -259,20 +266,8 @@ fn cut(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::server;
     use super::*;
-    use crate::config::NetworkGrant;
-
-    fn server(line: &str) -> StdioServer {
-        let mut words = line.split(' ').map(str::to_owned);
-        StdioServer {
-            command: words.next().unwrap(),
-            args: words.collect(),
-            env: Vec::new(),
-            cwd: None,
-            network: NetworkGrant::Unsaid,
-            disabled: false,
-        }
-    }
 
     fn told(line: &str) -> String {
         match package(&server(line)) {
@@ -392,6 +387,26 @@ mod tests {
             let again = package(&after).unwrap().unwrap();
             assert_eq!(again.exact(), Some(version), "{line}");
             assert_eq!(again.args, found.args);
+        }
+    }
+
+    #[test]
+    fn d11_only_three_numbers_and_labels_are_exact() {
+        for (version, is_exact) in [
+            ("1.2.3", true),
+            ("1.2.3-rc.1", true),
+            ("1.2.3+build.7", true),
+            ("1.2.3-rc-1+b", true),
+            ("1.2", false),
+            ("1.2.3 || *", false),
+            ("1.0.0+a || *", false),
+            ("1.0.0+ <2", false),
+            ("1.0.0+", false),
+            ("1.0.0-", false),
+            ("^1.0.0", false),
+            ("latest", false),
+        ] {
+            assert_eq!(is_exact_npm(version), is_exact, "{version}");
         }
     }
 }

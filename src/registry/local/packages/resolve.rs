@@ -1,6 +1,8 @@
 //! Which version a package has now, as its own manager says.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -42,17 +44,18 @@ pub(super) async fn version(
             format!("{spec}\n"),
         ),
     };
-    let place = folder(context, thread).join(".asking");
+    let place = Asking::new(&folder(context, thread));
     let variables = match package.manager {
         Manager::Npm => vec![("npm_config_userconfig".to_owned(), "/dev/null".to_owned())],
-        Manager::Uv => super::install::uv_variables(&place),
+        Manager::Uv => super::install::uv_variables(&place.0),
     };
     let step = Step {
         package,
         args,
         variables,
         input,
-        place: &place,
+        place: &place.0,
+        stays: false,
         limit: LIMIT,
         what,
     };
@@ -62,6 +65,33 @@ pub(super) async fn version(
         Manager::Uv => of_uv(&said),
     };
     version.ok_or_else(|| words::failed(package, what, &["notarget".to_owned()]))
+}
+
+/// The folder of one question, which goes with it: what a manager remembers of one would only grow.
+struct Asking(PathBuf);
+
+impl Asking {
+    fn new(folder: &Path) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!(
+            "{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
+        Self(folder.join(".asking").join(name))
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let place = std::mem::take(&mut self.0);
+        // In the background, where there is a runtime: nobody waits for it.
+        let gone = move || drop(std::fs::remove_dir_all(place));
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(gone)),
+            Err(_) => gone(),
+        }
+    }
 }
 
 /// A version, or the versions that fit in their order.

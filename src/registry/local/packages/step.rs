@@ -15,10 +15,13 @@ use super::super::super::logs::Logs;
 use super::super::super::network::WaysOut;
 use super::super::super::trouble::{Mend, Trouble};
 use super::super::cage::allowed;
+use super::super::look_within;
 use super::recognise::{Manager, Package};
-use super::words;
+use super::room::has_room;
+use super::{folder, words};
 use crate::config::Masker;
 use crate::net::egress::{Contact, Gate, Purpose, Reach, Witness};
+use crate::policy::Ways;
 use crate::sandbox::{Cage, Granted, Limits, Network, Run, Wrapped, make_home, measure};
 use crate::thread::ThreadId;
 
@@ -38,15 +41,31 @@ pub(super) struct Step<'a> {
     pub(super) input: String,
     /// The folder that it may write to.
     pub(super) place: &'a Path,
+    /// What it makes there stays, among the thread's packages: it is held under the thread's lock for installing.
+    pub(super) stays: bool,
     pub(super) limit: Duration,
     /// What does not happen where it fails: "it is not installed".
     pub(super) what: &'a str,
 }
 
-/// Whether a manager may run code of the packages that it installs: only where that reaches nothing but the registries.
-pub(super) fn may_run_scripts(context: &Context) -> bool {
-    let ways = context.network_ways();
-    ways.proxy || !ways.confined
+/// What is told where a manager is not on this machine, before anything of it is written anywhere.
+pub(super) async fn missing(context: &Arc<Context>, manager: Manager) -> Option<Trouble> {
+    let own = context.clone();
+    let look = move || {
+        let env = own
+            .environment
+            .for_server(&own.data(), &own.sources().variables(manager));
+        let path = env.get("PATH").map_or("", String::as_str);
+        find_program(words::manager(manager), &own.data(), path).err()
+    };
+    // Where the file system does not answer, running it tells.
+    let error = look_within(&context.looks, look).await.flatten()?;
+    Some(Trouble::new(
+        Stage::Package,
+        error.to_string(),
+        words::brought_by(manager),
+        Mend::Change,
+    ))
 }
 
 /// Runs it to its end; what it answered on its standard output.
@@ -56,6 +75,9 @@ pub(super) async fn run(
     step: Step<'_>,
 ) -> Result<String, Trouble> {
     let trouble = |what: String| Trouble::new(Stage::Package, what, "Try again.", Mend::Again);
+    if reaches_too_much(context.network_ways()) {
+        return Err(words::no_way(step.package, step.what));
+    }
     let gate = open_gate(context, thread, step.package.manager).map_err(&trouble)?;
     let most = context.outside.policy.now().quotas.home_bytes;
     let prepared = {
@@ -92,9 +114,12 @@ pub(super) async fn run(
     };
     let ended = tokio::select! {
         (answer, ended, ()) = async { tokio::join!(answer(pipes.stdout), child.ended(), speaking) } => Ok((answer, ended)),
-        () = tokio::time::sleep(step.limit) => Err(format!("it took longer than {} seconds", step.limit.as_secs())),
-        () = too_large(step.place, most) => Err("it is larger than what may be installed here".to_owned()),
-        () = context.closing.cancelled() => Err("the bot is ending".to_owned()),
+        () = tokio::time::sleep(step.limit) => {
+            let why = format!("it took longer than {} seconds", step.limit.as_secs());
+            Err(words::ended(&why, step.what))
+        }
+        () = too_large(context, thread, (step.place, step.stays), most) => Err(words::too_large(step.what)),
+        () = context.closing.cancelled() => Err(words::ended("the bot is ending", step.what)),
     };
     child.sweep().await;
     drop(gate);
@@ -102,11 +127,17 @@ pub(super) async fn run(
     match ended {
         Ok((answer, Ok(Ended::Code(0)))) => Ok(answer),
         Ok(_) => Err(words::failed(step.package, step.what, &logs.lines())),
-        Err(why) => Err(words::ended(&why, step.what)),
+        Err(trouble) => Err(trouble),
     }
 }
 
-/// The way to the registries; `None` where there is no proxy, and the manager alone runs, with the host's network.
+/// Whether a manager would have the host's network where servers are confined: a package names addresses that it fetches
+/// from, and they may be the host's own and inner ones.
+fn reaches_too_much(ways: Ways) -> bool {
+    ways.confined && !ways.proxy
+}
+
+/// The way to the registries; `None` where nothing is confined, and the manager has the host's network.
 fn open_gate(
     context: &Context,
     thread: ThreadId,
@@ -208,13 +239,26 @@ async fn answer(stdout: pipe::Receiver) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// Resolves when the folder holds too much.
-async fn too_large(place: &Path, most: u64) {
+/// Resolves when there is no room for what the step makes; others of the thread's packages go before that.
+async fn too_large(
+    context: &Arc<Context>,
+    thread: ThreadId,
+    (place, stays): (&Path, bool),
+    most: u64,
+) {
+    let (folder, claims) = (folder(context, thread), &context.claims);
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
         let place: PathBuf = place.to_owned();
-        let look = move || measure(&place, most, None).bytes > most;
-        if tokio::task::spawn_blocking(look).await.unwrap_or(false) {
+        let (folder, claims) = (folder.clone(), Arc::clone(claims));
+        let look = move || {
+            if stays {
+                has_room(&folder, &place, &claims, most)
+            } else {
+                measure(&place, most, None).bytes <= most
+            }
+        };
+        if !tokio::task::spawn_blocking(look).await.unwrap_or(true) {
             return;
         }
     }
@@ -226,4 +270,26 @@ struct Nobody;
 
 impl Witness for Nobody {
     fn saw(&self, _: Contact) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::NetworkMost;
+
+    #[test]
+    fn d11_no_manager_has_the_hosts_network_where_servers_are_confined() {
+        for (confined, proxy, expected) in [
+            (true, false, true),
+            (true, true, false),
+            (false, false, false),
+        ] {
+            let ways = Ways {
+                most: NetworkMost::default(),
+                confined,
+                proxy,
+            };
+            assert_eq!(reaches_too_much(ways), expected, "{confined} {proxy}");
+        }
+    }
 }

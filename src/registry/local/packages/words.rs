@@ -95,15 +95,50 @@ pub(super) fn failed(package: &Package, what: &str, said: &[String]) -> Trouble 
     )
 }
 
-/// It took too long, or grew too large.
+/// It took too long.
 pub(super) fn ended(why: &str, what: &str) -> Trouble {
     again(format!("{why}, so {what}"), "Try again in a while.", &[])
+}
+
+/// Nothing would keep it from the host's own network.
+pub(super) fn no_way(package: &Package, what: &str) -> Trouble {
+    change(
+        format!(
+            "packages are installed in the strong sandbox, which this host does not have, since in any other the package \
+             `{}` could fetch from the host's own network; so {what}",
+            package.name
+        ),
+        "Ask whoever runs the bot to install bubblewrap (`apt install bubblewrap`), or name a program that is installed on \
+         the host already.",
+    )
+}
+
+/// There is no room for it beside the packages that run.
+pub(super) fn too_large(what: &str) -> Trouble {
+    change(
+        format!("it takes more room than this chat's packages may, so {what}"),
+        "Disable or remove a server that you do not need, or ask whoever runs the bot for more (`quotas.home_bytes` in its policy).",
+    )
 }
 
 pub(super) fn manager(manager: Manager) -> &'static str {
     match manager {
         Manager::Npm => "npm",
         Manager::Uv => "uv",
+    }
+}
+
+/// What a manager that is missing comes with.
+pub(super) fn brought_by(manager: Manager) -> &'static str {
+    match manager {
+        Manager::Npm => {
+            "Node.js, which brings `npx`, is not installed on the bot's machine, or not on the PATH that the bot was started \
+             with: whoever runs the bot can install it from nodejs.org"
+        }
+        Manager::Uv => {
+            "The program uv, which brings `uvx`, is not installed on the bot's machine, or not on the PATH that the bot was started with: \
+             whoever runs the bot can install it as docs.astral.sh/uv says"
+        }
     }
 }
 
@@ -122,8 +157,8 @@ fn again(what: String, advice: &str, said: &[String]) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::super::recognise::package;
+    use super::super::server;
     use super::*;
-    use crate::config::{NetworkGrant, StdioServer};
 
     #[test]
     fn d11_failures_are_told_in_words() {
@@ -165,16 +200,7 @@ mod tests {
             ),
             ("uvx pkg", "boom", "uv failed, so it is not installed"),
         ] {
-            let mut words = line.split(' ').map(str::to_owned);
-            let server = StdioServer {
-                command: words.next().unwrap(),
-                args: words.collect(),
-                env: Vec::new(),
-                cwd: None,
-                network: NetworkGrant::Unsaid,
-                disabled: false,
-            };
-            let found = package(&server).unwrap().unwrap();
+            let found = package(&server(line)).unwrap().unwrap();
             let trouble = failed(&found, "it is not installed", &[said.to_owned()]);
             assert_eq!(trouble.what, expected, "{line}");
             assert!(!trouble.advice.is_empty());

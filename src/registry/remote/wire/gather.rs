@@ -21,6 +21,23 @@ pub(super) struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
+    /// The address with its secrets in place. They stand there as they were given, so that one that was taken out of an
+    /// address comes back to the letter; what would end the path or the query early does not.
+    pub(super) async fn address(&mut self, address: &str) -> Result<String, Trouble> {
+        let places = SecretName::all_in(address);
+        let mut filled = String::with_capacity(address.len());
+        let mut from = 0;
+        for (place, name) in places {
+            filled.push_str(&address[from..place.start]);
+            let secret = self.written(&name).await?;
+            let carried = secret.expose().trim().replace('#', "%23");
+            filled.push_str(&carried.replace('\\', "%5C"));
+            from = place.end;
+        }
+        filled.push_str(&address[from..]);
+        Ok(filled)
+    }
+
     /// A header's value with its secrets in place.
     pub(super) async fn filled(&mut self, value: &str) -> Result<String, Trouble> {
         let mut filled = String::new();
@@ -32,7 +49,7 @@ impl Gathering<'_> {
             filled.push_str(&rest[..start]);
             let placeholder = &rest[start..=start + length];
             match SecretName::of_placeholder(placeholder) {
-                Some(name) => filled.push_str(self.secret(&name).await?.expose().trim()),
+                Some(name) => filled.push_str(self.written(&name).await?.expose().trim()),
                 None => filled.push_str(placeholder),
             }
             rest = &rest[start + length + 1..];
@@ -41,13 +58,24 @@ impl Gathering<'_> {
         Ok(filled)
     }
 
-    /// The value of a secret of the thread.
+    /// The value of a secret that the address or a header names.
+    async fn written(&mut self, name: &SecretName) -> Result<Secret, Trouble> {
+        let advice = format!("Give it with `/mcp secrets set {name} for` and the server's name.");
+        self.value(name, &advice).await
+    }
+
+    /// The value of the secret that proves who the bot is.
     pub(super) async fn secret(&mut self, name: &SecretName) -> Result<Secret, Trouble> {
+        self.value(name, "Give it with `/mcp login` and the server's name.")
+            .await
+    }
+
+    async fn value(&mut self, name: &SecretName, advice: &str) -> Result<Secret, Trouble> {
         let Some(secret) = self.keys.secret(self.thread, name, self.url).await else {
             return Err(Trouble::new(
                 Stage::Auth,
                 format!("the secret `{name}` that it needs is not set here for this address"),
-                "Give it with `/mcp login` and the server's name.",
+                advice,
                 Mend::Change,
             ));
         };
