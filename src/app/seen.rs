@@ -24,7 +24,6 @@ use crate::web::{Entered, Entry};
 #[derive(Debug)]
 pub(super) struct StoredTools(pub(super) Store);
 
-#[async_trait]
 impl ToolCache for StoredTools {
     fn get(
         &self,
@@ -298,4 +297,55 @@ impl Keeper for Kept {
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn kept(error: crate::store::StoreError) -> KeepError {
     KeepError(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_reaches_is_in_the_audit_once_for_each_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let clock: Clock = Arc::new(|| 7);
+        let book = StoredNetwork {
+            store: store.clone(),
+            clock: clock.clone(),
+            audit: Arc::new(store.ledger(clock)),
+        };
+        let name = ServerName::new("weather").unwrap();
+        let server = StdioServer {
+            command: "weather".to_owned(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: None,
+            network: crate::config::NetworkGrant::default(),
+            disabled: false,
+        };
+        let thread = ThreadId::Local;
+        let contact = |host: &str, allowed| Contact {
+            host: host.to_owned(),
+            port: 443,
+            allowed,
+        };
+        let first = vec![
+            (contact("a.example", true), 3),
+            (contact("b.example", false), 1),
+        ];
+        for news in [first, vec![(contact("a.example", true), 5)]] {
+            book.contacted(thread, &name, &server, news);
+        }
+        let lines = store.audit(thread, 10, Some("weather")).unwrap();
+        let told: Vec<What> = lines.into_iter().map(|noted| noted.entry.what).collect();
+        let reached = |host: &str, allowed| What::Reached {
+            server: "weather".to_owned(),
+            host: host.to_owned(),
+            port: 443,
+            allowed,
+        };
+        assert_eq!(
+            told,
+            [reached("a.example", true), reached("b.example", false)]
+        );
+    }
 }

@@ -1,5 +1,8 @@
 //! The client against real listeners on loopback.
 
+mod redirects;
+mod vouched;
+
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
@@ -201,157 +204,6 @@ async fn a_host_is_resolved_through_the_filter() {
 }
 
 #[tokio::test]
-async fn redirects_keep_to_what_they_may() {
-    let (server, other) = (server().await, server().await);
-    let all = "accept: application/json, authorization: Bearer canary, content-type: text/plain, cookie: canary=1";
-    let kept = format!("{all}, {AGENT}, x-key: canary");
-    let read = kept.replace("content-type: text/plain, ", "");
-    let bare = format!("accept: application/json, {AGENT}");
-    let away = format!("http://{other}/echo");
-    let cases = [
-        (Method::GET, 302, "/echo", Some(format!("GET \"\" {read}"))),
-        (
-            Method::GET,
-            307,
-            "../echo#part",
-            Some(format!("GET \"\" {kept}")),
-        ),
-        (Method::POST, 301, "/echo", Some(format!("GET \"\" {read}"))),
-        (Method::POST, 302, "/echo", Some(format!("GET \"\" {read}"))),
-        (Method::PUT, 303, "/echo", Some(format!("GET \"\" {read}"))),
-        (
-            Method::POST,
-            307,
-            "/echo",
-            Some(format!("POST \"body\" {kept}")),
-        ),
-        (
-            Method::POST,
-            308,
-            "/echo",
-            Some(format!("POST \"body\" {kept}")),
-        ),
-        (Method::GET, 302, &away, Some(format!("GET \"\" {bare}"))),
-        (Method::GET, 308, &away, Some(format!("GET \"\" {bare}"))),
-        (Method::POST, 303, &away, Some(format!("GET \"\" {bare}"))),
-        (Method::POST, 300, "/echo", None),
-    ];
-    for (method, status, at, expected) in cases {
-        let body = if method == Method::GET { "" } else { "body" };
-        let url = format!("http://{server}/to/{status}?at={}", encoded(at));
-        let said = fetched_by(
-            &open(),
-            ask(method.clone(), &url, body),
-            Redirects::Follow(3),
-        )
-        .await;
-        assert_eq!(
-            said.as_deref(),
-            Ok(expected.as_deref().unwrap_or_default()),
-            "{method} {status} {at}"
-        );
-    }
-    let lost = NetError::Redirects {
-        host: server.to_string(),
-    };
-    for status in [307, 308] {
-        let url = format!("http://{server}/to/{status}?at={}", encoded(&away));
-        let request = ask(Method::POST, &url, "body");
-        let said = fetched_by(&open(), request, Redirects::Follow(3)).await;
-        assert_eq!(said, Err(lost.clone()), "a body left its origin");
-    }
-    // Not asked to follow, or nowhere to go: the redirect is the answer.
-    for (path, redirects) in [
-        ("to/302?at=/echo", Redirects::None),
-        ("nowhere", Redirects::Follow(3)),
-    ] {
-        let request = ask(Method::GET, &format!("http://{server}/{path}"), "");
-        let answer = open().fetch(request, redirects, LIMIT, LONG).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::FOUND, "{path}");
-    }
-}
-
-#[tokio::test]
-async fn redirects_are_judged_and_counted() {
-    let server = server().await;
-    let sent_to = async |at: &str| {
-        let url = format!("http://{server}/to/302?at={}", encoded(at));
-        fetched(&open(), &url, Redirects::Follow(5)).await
-    };
-    for host in [
-        "10.0.0.1",
-        "169.254.169.254",
-        "127.0.0.2",
-        "[::1]",
-        "2130706434",
-    ] {
-        let refused = sent_to(&format!("http://{host}/")).await;
-        assert!(
-            matches!(
-                refused,
-                Err(NetError::Address(AddressProblem::NotPublic(_)))
-            ),
-            "{host}: {refused:?}"
-        );
-    }
-    for (at, expected) in [
-        (
-            "file:///etc/passwd",
-            AddressProblem::Scheme("file".to_owned()),
-        ),
-        ("data:,x", AddressProblem::Scheme("data".to_owned())),
-        (
-            &format!("http://me:secret@{server}/echo"),
-            AddressProblem::Credentials,
-        ),
-    ] {
-        assert_eq!(sent_to(at).await, Err(expected.into()), "{at}");
-    }
-    let lost = NetError::Redirects {
-        host: server.to_string(),
-    };
-    assert_eq!(sent_to("http://[").await, Err(lost.clone()));
-    // A place that sends on to itself.
-    let app = Router::new().route(
-        "/",
-        get(|| async { (StatusCode::FOUND, [(header::LOCATION, "/")]) }),
-    );
-    let turning = served(app).await;
-    assert_eq!(
-        fetched(&open(), &format!("http://{turning}/"), Redirects::Follow(5)).await,
-        Err(NetError::Redirects {
-            host: turning.to_string()
-        })
-    );
-}
-
-#[test]
-fn https_never_goes_down_to_http() {
-    let hop = |url: &str| Hop::first(url.parse().unwrap(), ask(Method::GET, url, ""));
-    let to = |hop: &Hop, at: &str| {
-        let headers = HeaderMap::from_iter([(header::LOCATION, at.parse().unwrap())]);
-        hop.sent_on_to(StatusCode::FOUND, &headers)
-    };
-    let (secure, plain) = (hop("https://a.example/x"), hop("http://a.example/x"));
-    let down = NetError::Address(AddressProblem::Scheme("http".to_owned()));
-    assert_eq!(to(&secure, "http://a.example/y"), Err(down));
-    for (hop, at, expected) in [
-        (&secure, "//b.example/y", "https://b.example/y"),
-        (&plain, "//b.example/y", "http://b.example/y"),
-        (&plain, "https://a.example/y", "https://a.example/y"),
-    ] {
-        assert_eq!(to(hop, at), Ok(Some(expected.parse().unwrap())), "{at}");
-    }
-    // Another scheme or port is another origin.
-    for at in ["https://a.example/y", "http://a.example:81/y"] {
-        let next = hop("http://a.example/x")
-            .next(StatusCode::FOUND, at.parse().unwrap())
-            .unwrap();
-        assert!(!next.headers.contains_key(header::AUTHORIZATION), "{at}");
-    }
-}
-
-#[tokio::test]
 async fn what_is_huge_slow_or_endless_ends() {
     let server = server().await;
     let fetched = async |net: &Net, path: &str, deadline: Duration| {
@@ -441,37 +293,6 @@ async fn failures_are_told_in_words_without_secrets() {
     assert!(!format!("{told} {told:?}").contains("canary"));
 }
 
-#[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_is_refused() {
-    let server = tls();
-    let url = format!("https://{server}/?key=canary");
-    let told = fetched(&open(), &url, Redirects::None).await;
-    assert!(
-        matches!(&told, Err(NetError::Tls { host, .. }) if *host == server.to_string()),
-        "{told:?}"
-    );
-}
-
-#[tokio::test]
-async fn a_host_without_authorities_says_so() {
-    let mut net = open();
-    net.client = client(&net.resolver, LONG, LONG)
-        .tls_backend_preconfigured(roots::none())
-        .build()
-        .unwrap();
-    let (plain, secure) = (server().await, tls());
-    let told = fetched(&net, &format!("https://{secure}/"), Redirects::None).await;
-    assert_eq!(
-        told.unwrap_err().to_string(),
-        format!(
-            "no secure connection to {secure} (this host has no certificates of authorities to check it by; its operator \
-             installs ca-certificates)"
-        )
-    );
-    let url = format!("http://{plain}/echo");
-    assert!(fetched(&net, &url, Redirects::None).await.is_ok());
-}
-
 /// This test runs itself in a process with every variable that names a proxy.
 #[tokio::test]
 async fn no_proxy_of_the_environment_is_used() {
@@ -527,43 +348,6 @@ fn raw(
             let _ = say(&mut stream);
             let _ = stream.shutdown(std::net::Shutdown::Write);
             let _ = stream.read_to_end(&mut Vec::new());
-        }
-    });
-    address
-}
-
-/// A listener with a certificate that it made itself. The key guards nothing.
-fn tls() -> SocketAddr {
-    use base64::Engine as _;
-    use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-    const KEY: &str = "MC4CAQAwBQYDK2VwBCIEIP3hKMgWuEqL3T47h7mXH5T3+2GK05zadRi8wsPaT/MY";
-    const CERTIFICATE: &str = "MIIBUDCCAQKgAwIBAgIUA6tYpapgfUDY+RAdYvhBrCc8viQwBQYDK2VwMBQxEjAQBgNVBAMMCWxvY2FsaG9zdDAgFw\
-        0yNjExMjExMzUxNTdaGA8yMTI2MTAyODEzNTE1N1owFDESMBAGA1UEAwwJbG9jYWxob3N0MCowBQYDK2VwAyEASYwM\
-        j9td8PUYpCJQjqz5KJh23k8xU4K87Wo3q6n5GTSjZDBiMB0GA1UdDgQWBBRO18YadrjWlh9+CYGj+6Xpi1aM5jAfBg\
-        NVHSMEGDAWgBRO18YadrjWlh9+CYGj+6Xpi1aM5jAPBgNVHRMBAf8EBTADAQH/MA8GA1UdEQQIMAaHBH8AAAEwBQYD\
-        K2VwA0EAjBuPVxbrxNDgyuMlR9xT9CJGDnkP0NV65eq/9ApwOHMUPFg4A5s+E+0yRMQbdO7MdiEw9GosA/UsGsc7VD\
-        oXBA==";
-    let der = |text: &str| {
-        base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .unwrap()
-    };
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let config = rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![CertificateDer::from(der(CERTIFICATE))],
-            PrivatePkcs8KeyDer::from(der(KEY)).into(),
-        )
-        .unwrap();
-    let config = Arc::new(config);
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().flatten() {
-            let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let mut stream = rustls::StreamOwned::new(session, stream);
-            let _ = stream.read(&mut [0; 4096]);
         }
     });
     address

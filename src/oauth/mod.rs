@@ -423,6 +423,12 @@ impl OAuth {
         public.map_or("", |public| public.path().trim_end_matches('/'))
     }
 
+    /// The origin of the public URL, as browsers write it; `None` without one.
+    pub fn origin(&self) -> Option<String> {
+        let public = self.room.parts.public_url.as_ref()?;
+        Some(public.origin().ascii_serialization())
+    }
+
     /// Ends the timers, and waits a while for what would be lost half done.
     pub async fn shutdown(&self) {
         self.room.stop.cancel();

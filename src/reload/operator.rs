@@ -164,16 +164,12 @@ impl Operator {
 
 impl Offered {
     fn of(config: &ThreadConfig, offers: &AdminServers) -> Self {
-        let local = config
-            .local
-            .iter()
-            .map(|(name, server)| (name.clone(), Definition::Local(server.clone())));
-        let remote = config
-            .remote
-            .iter()
-            .map(|(name, server)| (name.clone(), Definition::Remote(server.clone())));
-        let all = local.chain(remote);
-        Self(all.filter(|(name, _)| offers.offers(name)).collect())
+        let offered = config.own().filter(|(name, _)| offers.offers(name));
+        Self(
+            offered
+                .map(|(name, definition)| (name.clone(), definition))
+                .collect(),
+        )
     }
 
     fn has(&self, name: &ServerName) -> bool {

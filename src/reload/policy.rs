@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::Shared;
+use super::{Reload, Shared};
 use crate::config::POLICY_FILE;
 use crate::policy::{HostPolicy, PolicyFile, Rules};
 use crate::thread::ThreadId;
@@ -32,6 +32,13 @@ pub enum PolicyNews {
     Sound,
     /// What holds is another one now; which fields of it.
     Changed(Vec<String>),
+}
+
+impl Reload {
+    /// What is wrong with the policy's file as it is now, while what it said before holds; a sentence without full stop.
+    pub fn policy_trouble(&self) -> Option<String> {
+        self.shared.policy_trouble().clone()
+    }
 }
 
 impl Shared {
