@@ -8,7 +8,6 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use super::pages;
-use super::routes::is_own_form;
 use crate::secret::Secret;
 
 /// Encoded, 16 KiB of anything fit in.
@@ -35,15 +34,20 @@ pub enum Entered {
     Over,
 }
 
-/// Answers a request for the page.
-pub(super) async fn answer(entry: &dyn Entry, nonce: &str, request: Request) -> Response<Body> {
+/// Answers a request for the page; what is sent is taken only from the page itself (`is_own`).
+pub(super) async fn answer(
+    entry: &dyn Entry,
+    nonce: &str,
+    request: Request,
+    is_own: bool,
+) -> Response<Body> {
     let Some(what) = entry.asked(nonce).await else {
         return pages::entry_over().into_response();
     };
     if request.method() != Method::POST {
         return pages::entry(&what, None).into_response();
     }
-    if !is_own_form(request.headers()) || !is_form(request.headers()) {
+    if !is_own || !is_form(request.headers()) {
         return pages::entry(&what, None).into_response();
     }
     let Ok(body) = to_bytes(request.into_body(), MOST_BYTES).await else {

@@ -193,7 +193,8 @@ pub(super) fn safe(mut response: Response<Body>) -> Response<Body> {
             "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
         ),
         (CACHE_CONTROL, "no-store"),
-        (REFERRER_POLICY, "no-referrer"),
+        // Not `no-referrer`: browsers would not name the origin of our own forms either.
+        (REFERRER_POLICY, "same-origin"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
     ];

@@ -38,7 +38,10 @@ async fn answer(
     if let Place::Secret(nonce) = place {
         let nonce = nonce.to_owned();
         return match entry {
-            Some(Behind(entry)) => super::entry::answer(&*entry, &nonce, request).await,
+            Some(Behind(entry)) => {
+                let own = is_own_form(request.headers(), oauth.origin().as_deref());
+                super::entry::answer(&*entry, &nonce, request, own).await
+            }
             None => pages::nothing_here().into_response(),
         };
     }
@@ -59,7 +62,10 @@ async fn answer(
             let cookies = cookies(headers);
             pages::arrival(&oauth.arrive(query, cookies.as_deref()).await).into_response()
         }
-        Place::Start(nonce) if request.method() == Method::POST && is_own_form(headers) => {
+        Place::Start(nonce)
+            if request.method() == Method::POST
+                && is_own_form(headers, oauth.origin().as_deref()) =>
+        {
             leave(&oauth, nonce).await
         }
         // Also a POST that another site sent: the person sees first what they are asked.
@@ -110,12 +116,19 @@ async fn leave(oauth: &OAuth, nonce: &str) -> Response<Body> {
     response
 }
 
-/// Whether a form was sent from our own page. Browsers say so (Fetch Metadata); one that says nothing is an old one, and
-/// its person still meets the authorization server's own question.
-pub(super) fn is_own_form(headers: &HeaderMap) -> bool {
-    headers
-        .get("sec-fetch-site")
-        .is_none_or(|site| site == "same-origin")
+/// Whether a form was sent from our own page, at this origin. Browsers say where it is from, in one header or both (Fetch
+/// Metadata, RFC 6454). What says nothing of it is no browser of today, and whoever sends that knows the address.
+pub(super) fn is_own_form(headers: &HeaderMap, own: Option<&str>) -> bool {
+    let said = |name: &str| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let is_near = said("sec-fetch-site").all(|site| site == b"same-origin");
+    let is_told = headers.contains_key("sec-fetch-site");
+    let mut origins = said("origin");
+    is_near
+        && origins.all(|origin| match origin {
+            // A browser that keeps it for itself still says whether it is ours.
+            b"null" => is_told,
+            origin => own.is_some_and(|own| origin.eq_ignore_ascii_case(own.as_bytes())),
+        })
 }
 
 /// All cookies in one line (RFC 9113, 8.2.3 allows several).
@@ -134,4 +147,50 @@ fn plain(kind: &'static str, text: String) -> Response<Body> {
         .headers_mut()
         .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d09_a_form_of_another_site_is_not_taken() {
+        const OWN: &str = "https://bot.example";
+        for (headers, expected) in [
+            (&[][..], true),
+            (&[("origin", OWN)], true),
+            (&[("sec-fetch-site", "same-origin")], true),
+            (&[("sec-fetch-site", "same-origin"), ("origin", OWN)], true),
+            (
+                &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+                true,
+            ),
+            (&[("origin", "http://evil.example")], false),
+            (&[("origin", "http://bot.example")], false),
+            (&[("origin", "https://bot.example.evil.example")], false),
+            (&[("origin", "https://bot.example:8443")], false),
+            (&[("origin", "null")], false),
+            (&[("origin", OWN), ("origin", "http://evil.example")], false),
+            (&[("sec-fetch-site", "cross-site")], false),
+            (&[("sec-fetch-site", "same-site"), ("origin", OWN)], false),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "http://evil.example"),
+                ],
+                false,
+            ),
+        ] {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.append(*name, HeaderValue::from_static(value));
+            }
+            assert_eq!(is_own_form(&map, Some(OWN)), expected, "{headers:?}");
+        }
+        let far = HeaderMap::from_iter([(
+            axum::http::header::ORIGIN,
+            HeaderValue::from_static("http://evil.example"),
+        )]);
+        assert!(!is_own_form(&far, None), "without a public URL");
+    }
 }
