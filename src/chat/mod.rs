@@ -43,6 +43,8 @@ pub struct Event {
 pub enum EventKind {
     /// Text was written: a command when it begins with `/`, else an answer to a question or small talk. Verbatim.
     Text(String),
+    /// A command was edited: it never runs, but may hold a secret. Verbatim.
+    Edited(String),
     /// A file was sent, perhaps with a caption.
     File {
         /// The file, still at the front; [`Front::fetch`] brings it.

@@ -85,6 +85,8 @@ pub(super) fn words(words: Vec<String>) -> Result<Request, CommandError> {
             _ => {
                 // What is attached to a letter may be a secret.
                 let shown = if option.starts_with("--") { 32 } else { 2 };
+                // Masked before it is cut: half a key does not look like one.
+                let option = crate::config::Masker::default().mask(&option);
                 let option: String = option.chars().take(shown).collect();
                 return Err(fault(&format!(
                     "the option `{option}` is not known here; there are `--header`, `--bearer`, `--api-key`, `--oauth`, \

@@ -2,7 +2,7 @@
 
 use super::table::{self, Entry};
 use super::{Arguments, AuditWish, Request, add, admin, connect, json, lex};
-use crate::config::{FileKind, SyntaxError};
+use crate::config::{FileKind, Masker, SyntaxError};
 
 /// Why a line is no request. The desk turns it into a message with one thing to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -460,7 +460,7 @@ fn help(rest: &str) -> Request {
     }
     let name = match table::canonical(asked) {
         Some(name) => name.to_owned(),
-        None => asked.chars().take(MAX_TYPED).collect(),
+        None => repeated(asked),
     };
     Request::HelpFor(Some(name))
 }
@@ -483,9 +483,16 @@ fn unknown(typed: &str, looked_for: &str) -> CommandError {
         }
     };
     CommandError::Unknown {
-        typed: typed.chars().take(MAX_TYPED).collect(),
+        typed: repeated(typed),
         nearest,
     }
+}
+
+/// What is repeated of a text that was typed: its beginning, without a secret in it. Masked before it is cut, since half a
+/// key does not look like one.
+fn repeated(typed: &str) -> String {
+    let masked = Masker::default().mask(typed);
+    masked.chars().take(MAX_TYPED).collect()
 }
 
 fn nearest_subcommand(typed: &str) -> Option<&'static str> {

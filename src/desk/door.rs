@@ -96,7 +96,10 @@ impl Door {
                 !text.starts_with('/') || text.starts_with("/cancel") || text.starts_with("/start ")
             }
             EventKind::Press { data, .. } => matches!(Press::decode(data), Some(Press::Flow(..))),
-            EventKind::File { .. } | EventKind::Migrated { .. } | EventKind::Left => false,
+            EventKind::Edited(_)
+            | EventKind::File { .. }
+            | EventKind::Migrated { .. }
+            | EventKind::Left => false,
         };
         event.private && is_answer && is_known()
     }

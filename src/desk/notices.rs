@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::handle::{News, changed_tools, changed_view};
 use super::propose::as_done;
-use super::records::{HostChange, Records, ToldChanged, Wait};
+use super::records::{HostChange, Records, ToldChanged, ToldPolicy, Wait};
 use super::refusal::Refusal;
 use super::screens;
 use super::{Hall, Work, blocking, keeping, new_id};
 use crate::audit::What;
 use crate::chat::{FrontError, MessageId, View};
-use crate::config::{Edit, FileKind, Files, Revision, unified};
+use crate::config::{Edit, FileKind, Files, Revision, ServerName, unified};
 use crate::registry::{Notice, ServerState, ServerView, Snapshot};
 use crate::reload::{Loaded, ReloadNotice};
 use crate::store::{HistoryEntry, Origin};
@@ -19,6 +19,9 @@ use crate::thread::ThreadId;
 
 /// A revision that is not in force this long after it was written was overtaken.
 const OVERTAKEN: Duration = Duration::from_secs(3);
+
+/// A message about the operator's policy is open for this long: what follows is told in the same message, at its end.
+const MERGED: Duration = Duration::from_secs(10);
 
 /// A change on the host, as the history names it.
 const HOST_TITLE: &str = "a change on the bot's machine";
@@ -158,6 +161,13 @@ pub(super) async fn reported(hall: &Arc<Hall>, notice: Notice, records: &mut Rec
         Notice::Parked { thread, server } => {
             send(hall, thread, screens::parked(&server)).await;
         }
+        Notice::Judged {
+            thread,
+            stopped,
+            anew,
+        } => {
+            policy_changed(hall, thread, stopped, anew, records).await;
+        }
         // Readers see the new tools in the next snapshot; a message for each would be noise (some servers send one at
         // every start). What is off until somebody looks at it is told, once.
         Notice::ToolsChanged { thread, server } => {
@@ -165,6 +175,78 @@ pub(super) async fn reported(hall: &Arc<Hall>, notice: Notice, records: &mut Rec
             tools_changed(hall, thread, &server, records).await;
         }
     }
+}
+
+/// Another policy stops servers or starts them anew: the first change is told at once, and those that follow it closely in
+/// the same message, since an operator who tries something out would have each chat told of each step.
+async fn policy_changed(
+    hall: &Arc<Hall>,
+    thread: ThreadId,
+    stopped: Vec<(ServerName, String)>,
+    anew: Vec<ServerName>,
+    records: &mut Records,
+) {
+    if let Some(told) = &mut records.told_policy {
+        told.merge(stopped, anew);
+        return;
+    }
+    if let Some(message) = send(hall, thread, screens::judged(&stopped, &anew)).await {
+        records.told_policy = Some(ToldPolicy {
+            message,
+            stopped,
+            anew,
+            is_behind: false,
+            since: Instant::now(),
+        });
+        look_later(hall, thread);
+    }
+}
+
+/// Says what came of the policy since the message was sent, or closes it where nothing did.
+async fn tell_policy(hall: &Arc<Hall>, thread: ThreadId, records: &mut Records) {
+    let is_due = |told: &mut ToldPolicy| told.since.elapsed() >= MERGED;
+    let Some(mut told) = records.told_policy.take_if(is_due) else {
+        return;
+    };
+    let snapshot = hall.parts.registry.snapshot(thread);
+    let is_under_way = snapshot.is_some_and(|snapshot| told.settle(&snapshot));
+    if !told.is_behind {
+        if is_under_way {
+            told.since = Instant::now();
+            records.told_policy = Some(told);
+            look_later(hall, thread);
+        }
+        return;
+    }
+    let view = screens::judged(&told.stopped, &told.anew);
+    match hall.edit(thread, told.message, view.clone()).await {
+        Ok(()) => {}
+        Err(FrontError::NotEditable(_)) => match send(hall, thread, view).await {
+            Some(message) => told.message = message,
+            None => return,
+        },
+        Err(error) => {
+            tracing::warn!(%thread, %error, "a change of the policy could not be told.");
+            return;
+        }
+    }
+    told.is_behind = false;
+    told.since = Instant::now();
+    records.told_policy = Some(told);
+    look_later(hall, thread);
+}
+
+/// Has the thread looked at when its message about the policy is due; nothing waits for that.
+fn look_later(hall: &Arc<Hall>, thread: ThreadId) {
+    let waiting = Arc::clone(hall);
+    hall.tasks.spawn(async move {
+        tokio::select! {
+            () = waiting.stop.cancelled() => {}
+            () = tokio::time::sleep(MERGED) => {
+                let _ = waiting.post(thread, Work::Look);
+            }
+        }
+    });
 }
 
 /// Tells of tools whose definitions changed: one message, and no second one of the same tools.
@@ -203,6 +285,7 @@ async fn tools_changed(
 /// Looks at what waits for servers: ends what has settled, was overtaken, or has waited long enough, and has the others
 /// tell how far they are. So no wait depends on one notice alone.
 pub(super) async fn look(hall: &Arc<Hall>, thread: ThreadId, records: &mut Records) {
+    tell_policy(hall, thread, records).await;
     let snapshot = hall.parts.registry.snapshot(thread);
     let on_disk = match &snapshot {
         Some(_) => hall.parts.reload.touch(thread).await.ok(),
@@ -289,7 +372,8 @@ impl Notice {
         match self {
             Self::Settled { thread, .. }
             | Self::Parked { thread, .. }
-            | Self::ToolsChanged { thread, .. } => *thread,
+            | Self::ToolsChanged { thread, .. }
+            | Self::Judged { thread, .. } => *thread,
         }
     }
 }

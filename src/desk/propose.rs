@@ -2,6 +2,7 @@
 
 mod allowed;
 mod apply;
+mod outdated;
 mod sealing;
 mod work_out;
 
@@ -16,7 +17,7 @@ use super::screens;
 use super::turn::Turn;
 use crate::actor::Actor;
 use crate::config::{Edit, SecretName};
-use crate::policy::{Action, runs_more};
+use crate::policy::{Action, changes_locals};
 use crate::reload::Loaded;
 
 use work_out::work_out;
@@ -88,11 +89,10 @@ impl Turn<'_> {
         self.keys_stay(&loaded.config, &worked.config, &proposal)
             .await?;
         self.may_grant(&loaded.config, &worked.config)?;
-        if worked.new == *loaded.files
-            && !proposal.can_replace
-            && !proposal.repairs
-            && proposal.connects.is_none()
-        {
+        if proposal.undoes.is_none() && !proposal.repairs {
+            self.may_work_there(&loaded.config, &worked.config).await?;
+        }
+        if changes_nothing(&loaded, &worked, &proposal) && !proposal.can_replace {
             self.show(screens::nothing_to_change(&[])).await;
             return Ok(());
         }
@@ -129,7 +129,13 @@ impl Turn<'_> {
         let id = proposal.id.clone();
         let mut reach: Vec<String> = self.confinement(loaded, worked).into_iter().collect();
         reach.extend(self.network_risks(&loaded.config, &worked.config));
-        let view = screens::proposal(&proposal, &loaded.files, worked, &reach, &losses, lead);
+        reach.extend(self.outdated(&loaded.config, &worked.config).await?);
+        let only_the_other_way = proposal.can_replace && !proposal.replaces;
+        let view = if only_the_other_way && changes_nothing(loaded, worked, &proposal) {
+            screens::there_already(&proposal, lead)
+        } else {
+            screens::proposal(&proposal, &loaded.files, worked, &reach, &losses, lead)
+        };
         self.records.take_proposal(&id);
         self.records.proposals.push(proposal);
         // Kept before it is shown: a button that is seen can be pressed, also after a crash right here.
@@ -146,9 +152,9 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// How what runs on the host is confined, where the change brings any of it.
+    /// How what runs on the host is confined, where the change is about any of it.
     fn confinement(&self, loaded: &Loaded, worked: &Worked) -> Option<String> {
-        runs_more(&loaded.config, &worked.config)
+        changes_locals(&loaded.config, &worked.config)
             .then(|| self.hall.parts.registry.sandbox().in_words())
     }
 
@@ -239,7 +245,7 @@ impl Turn<'_> {
         worked: &Worked,
     ) -> Result<(), Refusal> {
         proposal.base = loaded.revision;
-        if worked.new == *loaded.files && !proposal.repairs && proposal.connects.is_none() {
+        if changes_nothing(loaded, worked, &proposal) {
             self.records.take_proposal(&proposal.id);
             self.show(screens::nothing_to_change(&[
                 "The files changed meanwhile and already say this.".to_owned(),
@@ -252,6 +258,11 @@ impl Turn<'_> {
         self.show_proposal(proposal, loaded, worked, Some(lead))
             .await
     }
+}
+
+/// Whether applying it would leave everything as it is.
+fn changes_nothing(loaded: &Loaded, worked: &Worked, proposal: &Proposal) -> bool {
+    worked.new == *loaded.files && !proposal.repairs && proposal.connects.is_none()
 }
 
 /// A difference that is no proposal any more.

@@ -8,6 +8,7 @@ mod connecting;
 mod flow;
 mod login;
 mod secret;
+mod told;
 mod tools;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ pub(super) use connecting::{AuthKind, ConnectFlow, ConnectStep, Found, Handoff, 
 pub(super) use flow::{AddFlow, AddStep, CallFlow, EditField, EditFlow, Flow, FlowKind};
 pub(super) use login::{Grant, Login, LoginWish};
 pub(super) use secret::SecretFlow;
+pub(super) use told::{ToldEdited, ToldPolicy};
 pub(super) use tools::{AskedCall, ToldChanged, Unsaying};
 
 /// How long a proposal or a flow can be acted on, in milliseconds.
@@ -73,6 +75,12 @@ pub(super) struct Records {
     /// Changed tools that the thread was told of.
     #[serde(default)]
     pub(super) told_changed: Vec<ToldChanged>,
+    /// What was said about edited commands.
+    #[serde(default)]
+    pub(super) told_edited: ToldEdited,
+    /// The open message about changes of the operator's policy. Not kept: what it says is over in a moment.
+    #[serde(skip)]
+    pub(super) told_policy: Option<ToldPolicy>,
 }
 
 /// Something outside the files that an entry had.
@@ -248,6 +256,7 @@ impl Records {
             && self.calls.is_empty()
             && self.unsaying.is_empty()
             && self.told_changed.is_empty()
+            && self.told_edited == ToldEdited::default()
     }
 
     /// The flow that waits for this person.

@@ -27,7 +27,14 @@ pub(super) enum Refusal {
         why: Denied,
     },
     /// The thread would have more servers than it may.
-    TooManyServers(usize),
+    TooManyServers {
+        /// So many it may have.
+        most: usize,
+        /// So many it has.
+        has: usize,
+        /// So many must go first.
+        over: usize,
+    },
     /// Whether they may could not be found out.
     StandingUnknown(String),
     /// The line is no command.
@@ -96,7 +103,7 @@ impl Refusal {
             Self::NotAllowed(..)
             | Self::NotAnOperator
             | Self::LocalServers
-            | Self::TooManyServers(_)
+            | Self::TooManyServers { .. }
             | Self::NotYours(_)
             | Self::Over(_)
             | Self::FromOperator(_)
@@ -160,8 +167,9 @@ impl Refusal {
             Self::LocalServers => View::error(
                 "Servers that run on the bot's own machine are added by its operator: ask them to. You can connect servers elsewhere with `/mcp connect`.",
             ),
-            Self::TooManyServers(most) => View::error(format!(
-                "This chat may have {most} servers. Remove one first, or ask the bot's operator for more."
+            Self::TooManyServers { most, has, over } => View::error(format!(
+                "This chat may have {most} servers and has {has}. Remove {} first, or ask the bot's operator for more.",
+                if *over == 1 { "one".to_owned() } else { over.to_string() }
             )),
             Self::Denied { server, why } => View::error(
                 Text::default()
@@ -382,11 +390,15 @@ fn call(error: &CallError) -> View {
             "There was no answer within {} s, so the call was given up.",
             after.as_secs()
         )),
-        CallError::Ended(why) => View::error(format!(
+        CallError::Ended { why, advice } => View::error(format!(
             "The server ended before it answered: {}.",
             sentence(why)
         ))
-        .line("It starts again by itself; try once more."),
+        .line(if advice.is_empty() {
+            "It starts again by itself; try once more.".to_owned()
+        } else {
+            format!("{advice} It starts again by itself.")
+        }),
         CallError::Stopped { .. } | CallError::MoreRights { .. } => {
             View::error(format!("{error}."))
         }

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use super::records::Records;
 use super::refusal::Refusal;
+use super::screens;
 use super::{Hall, blocking};
 use crate::actor::{Actor, Standing};
 use crate::chat::{Answer, Event, FrontError, MessageId, PressId, View};
-use crate::config::ServerName;
+use crate::command::CommandError;
+use crate::config::{Masker, ServerName};
 use crate::policy::{self, Action, ChatSettings};
 use crate::reload::Loaded;
 use crate::store::{Store, StoreError};
@@ -32,6 +34,8 @@ pub(super) struct Turn<'a> {
     pub(super) press: Option<PressId>,
     /// They are here only to answer what a group asked them.
     pub(super) guest: bool,
+    /// Knows the secrets in what they typed: no answer repeats them, whatever it quotes.
+    pub(super) typed: Masker,
 }
 
 impl<'a> Turn<'a> {
@@ -55,6 +59,7 @@ impl<'a> Turn<'a> {
             hidden: false,
             press: None,
             guest: false,
+            typed: Masker::default(),
         }
     }
 }
@@ -63,6 +68,7 @@ impl Turn<'_> {
     /// Shows a view: in the message whose button was pressed, else as a new one. Returns the message that carries it, or
     /// `None` where the thread cannot be written to.
     pub(super) async fn show(&mut self, view: View) -> Option<MessageId> {
+        let view = self.without_typed_secrets(view);
         self.answer(Answer::Silent).await;
         if let Some(message) = self.pressed {
             match self.hall.edit(self.thread, message, view.clone()).await {
@@ -89,6 +95,7 @@ impl Turn<'_> {
 
     /// Sends a new message.
     pub(super) async fn send(&self, view: View) -> Option<MessageId> {
+        let view = self.without_typed_secrets(view);
         match self.hall.send(self.thread, view).await {
             Ok(message) => Some(message),
             Err(error) => {
@@ -123,7 +130,27 @@ impl Turn<'_> {
             return;
         }
         self.answer(Answer::Silent).await;
-        self.send(refusal.view()).await;
+        let view = refusal.view();
+        let view = if self.typed.knows_none() {
+            view
+        } else {
+            // What it quotes may be a part of what was typed: cut short, say. The usage below it is our own.
+            let mut view = view;
+            let is_usage = matches!(&refusal, Refusal::Command(CommandError::Usage { .. }));
+            let usage = is_usage.then(|| view.blocks.pop()).flatten();
+            let mut view = screens::masked(view, &|text| self.typed.mask(text));
+            view.blocks.extend(usage);
+            view
+        };
+        self.send(view).await;
+    }
+
+    /// The view without the secrets that stood in what the person typed: their message is deleted for these.
+    fn without_typed_secrets(&self, view: View) -> View {
+        if self.typed.knows_none() {
+            return view;
+        }
+        screens::masked(view, &|text| self.typed.mask_known(text))
     }
 
     /// Whether the person may do this here. `fresh` asks the front anew, as an Apply must.
@@ -131,20 +158,24 @@ impl Turn<'_> {
         if self.is_operator() {
             return Ok(());
         }
-        let standing = if self.private {
-            Standing::Own
-        } else {
-            let front = &self.hall.parts.front;
-            let asked = front.standing(self.thread, &self.actor.id, fresh);
-            let asked = self.hall.small(asked).await;
-            asked.map_err(|error| Refusal::StandingUnknown(error.to_string()))?
-        };
+        let standing = self.standing(fresh).await?;
         let settings = self.chat_settings().await?;
         if policy::may(standing, settings, action) {
             Ok(())
         } else {
             Err(Refusal::NotAllowed(action, settings))
         }
+    }
+
+    /// What the person is in this chat; `fresh` asks the front anew.
+    pub(super) async fn standing(&self, fresh: bool) -> Result<Standing, Refusal> {
+        if self.private {
+            return Ok(Standing::Own);
+        }
+        let front = &self.hall.parts.front;
+        let asked = front.standing(self.thread, &self.actor.id, fresh);
+        let standing = self.hall.small(asked).await;
+        standing.map_err(|error| Refusal::StandingUnknown(error.to_string()))
     }
 
     /// Whether the person operates the bot.
@@ -197,15 +228,7 @@ impl Turn<'_> {
 
     /// The name of a configured server, as typed or in other capitals; else the nearest one is offered.
     pub(super) fn server_named(loaded: &Loaded, typed: &str) -> Result<ServerName, Refusal> {
-        let names = || {
-            loaded
-                .config
-                .local
-                .iter()
-                .map(|(name, _)| name)
-                .chain(loaded.config.remote.iter().map(|(name, _)| name))
-                .chain(loaded.config.admin.iter().map(|(name, _)| name))
-        };
+        let names = || loaded.config.names();
         if let Some(name) = names().find(|name| name.as_str() == typed) {
             return Ok(name.clone());
         }

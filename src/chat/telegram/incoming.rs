@@ -149,19 +149,22 @@ impl Reader<'_> {
         }))
     }
 
-    /// An edited command never runs; the person is told how to run it.
+    /// An edited command never runs; what is said of it is the house's, like all that answers people.
     fn edited(&self, message: &Message) -> Option<Incoming> {
         let private = message.chat.is_private();
         let text = message.text().or(message.caption())?;
         let ours = matches!(self.command(text, private), Command::Ours) && is_mcp(text);
-        let recent = self.now - message.date.timestamp() <= OLD_AFTER;
         let own = message.forward_origin().is_none() && message.via_bot.is_none();
-        (ours && recent && own && sender(message).is_some()).then(|| {
-            say(
-                message,
-                "An edited command does not run; send it as a new message, please.",
-            )
-        })
+        if !(ours && own) {
+            return None;
+        }
+        Some(Incoming::Event(Event {
+            thread: thread_of(message),
+            actor: sender(message)?,
+            private,
+            message: Some(message_id(message)),
+            kind: EventKind::Edited(text.to_owned()),
+        }))
     }
 
     fn command(&self, text: &str, private: bool) -> Command {

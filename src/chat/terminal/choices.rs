@@ -161,9 +161,15 @@ impl Choices {
         }
     }
 
-    /// A text was handed over: it answers the question that was open. A command answers nothing.
+    /// A text was handed over: it answers the question that was open. A command answers nothing, but `/cancel` ends it.
     pub(super) fn said(&mut self, text: &str) {
-        if !text.trim_start().starts_with('/') {
+        let mut words = text.split_whitespace().map(str::to_ascii_lowercase);
+        let is_cancel = match words.next().as_deref() {
+            Some("/cancel") => true,
+            Some("/mcp") => words.next().as_deref() == Some("cancel"),
+            _ => false,
+        };
+        if is_cancel || !text.trim_start().starts_with('/') {
             self.question = None;
             self.secret = false;
         }

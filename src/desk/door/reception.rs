@@ -107,6 +107,7 @@ impl Hall {
         let nothing = match event.kind {
             EventKind::Press { .. } => Some(Reply::Nothing),
             EventKind::Text(_)
+            | EventKind::Edited(_)
             | EventKind::File { .. }
             | EventKind::Migrated { .. }
             | EventKind::Left => None,

@@ -11,7 +11,7 @@ use super::asked::{Asked, ask};
 use super::edit::set_field;
 use crate::chat::{Text, View};
 use crate::command::{self, AddLine};
-use crate::config::{Change, Edit, FileKind, ServerName, has_literals, limits};
+use crate::config::{Change, Edit, FileKind, ServerName, has_literals, is_secret_value, limits};
 use crate::demo;
 use crate::policy::Action;
 use crate::reload::Loaded;
@@ -253,8 +253,8 @@ pub(super) fn question(flow: &AddFlow) -> View {
         ),
         AddStep::Cwd => ask(
             "Add a server · 4/4",
-            "Which folder on the bot's machine should it work in? Skip for a folder of this chat's own.",
-            "/srv/files",
+            "Which folder should it work in? A name alone is one inside this chat's own folder; Skip for that folder itself.",
+            "files",
         ),
     }
 }
@@ -322,8 +322,14 @@ fn entry(flow: &AddFlow, cwd: Option<String>) -> Value {
     Value::Object(entry)
 }
 
-/// The name itself or one made safe, with a note that says so.
+/// The name itself or one made safe, with a note that says so. A key that was given as the name is none: it would stand in
+/// every list.
 pub(super) fn safe_name(text: &str) -> (String, Option<String>) {
+    if is_secret_value(text) {
+        let note = "That name looks like a key itself, so I did not take it and call it `server`. Get a new key where it \
+                    comes from if others read along here.";
+        return ("server".to_owned(), Some(note.to_owned()));
+    }
     if ServerName::new(text).is_ok() {
         return (text.to_owned(), None);
     }

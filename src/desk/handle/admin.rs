@@ -67,8 +67,10 @@ impl Turn<'_> {
         }
         let policy = self.hall.parts.policy.now();
         let waiting = self.hall.door.waiting(&policy);
+        let broken = self.hall.parts.reload.policy_trouble();
         self.say(screens::admin_panel(
             &policy,
+            broken.as_deref(),
             &self.actor.id,
             &waiting,
             self.now_ms(),

@@ -235,13 +235,7 @@ impl Turn<'_> {
     /// The name of the server that a button means.
     async fn server_of(&mut self, key: &Key) -> Result<ServerName, Refusal> {
         let loaded = self.loaded().await?;
-        let mut names = loaded
-            .config
-            .local
-            .iter()
-            .map(|(name, _)| name)
-            .chain(loaded.config.remote.iter().map(|(name, _)| name))
-            .chain(loaded.config.admin.iter().map(|(name, _)| name));
+        let mut names = loaded.config.names();
         let found = names.find(|name| key.is(name.as_str())).cloned();
         found.ok_or(Refusal::Over(
             "That server is not there any more. See /mcp list.",

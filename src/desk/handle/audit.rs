@@ -8,6 +8,7 @@ use super::super::turn::Turn;
 use super::Done;
 use crate::chat::{Answer, Attachment, AttachmentKind, View};
 use crate::command::AuditWish;
+use crate::config::Masker;
 use crate::policy::Action;
 use crate::store::StoreError;
 
@@ -36,10 +37,12 @@ impl Turn<'_> {
             AuditWish::Of(name) => {
                 // A server that is gone has lines still; one that never was has none, and that is said.
                 let wanted = name.clone();
+                // Masked before a screen cuts it: half a key does not look like one.
+                let shown = Masker::default().mask(&name);
                 let lines = self
                     .stored(move |store| store.audit(thread, LINES, Some(&wanted)))
                     .await?;
-                self.say(screens::audit(&lines, Some(&name), self.now_ms()))
+                self.say(screens::audit(&lines, Some(&shown), self.now_ms()))
                     .await
             }
             AuditWish::Verify => {

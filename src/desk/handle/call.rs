@@ -14,7 +14,6 @@ use super::super::turn::Turn;
 use super::arguments::{choices, property, typed, without_required};
 use super::asked::Asked;
 use super::look::server_in;
-use super::permit::is_on;
 use super::{Done, running};
 use crate::chat::{Answer, Button, Question, Text, View};
 use crate::command::{self, Arguments};
@@ -72,7 +71,7 @@ impl Turn<'_> {
         tool: Tool,
         arguments: Map<String, Value>,
     ) -> Done {
-        is_on(&server, &tool)?;
+        self.is_on(&server, &tool, &arguments)?;
         let schema = tool.input_schema.to_map();
         let missing: Vec<String> = screens::required(&schema)
             .into_iter()
@@ -192,12 +191,7 @@ impl Turn<'_> {
         };
         flow.arguments.shift_remove(&name);
         flow.missing.insert(0, name);
-        let snapshot = self
-            .hall
-            .parts
-            .registry
-            .snapshot(self.thread)
-            .unwrap_or_default();
+        let snapshot = self.running();
         let tool = snapshot
             .server(&flow.server)
             .and_then(|server| server.tool(&flow.tool))

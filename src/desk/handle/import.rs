@@ -10,7 +10,7 @@ use crate::chat::{Block, FileRef, FrontError, Text, View};
 use crate::command::{self, Request};
 use crate::config::{
     Change, ConfigError, Edit, FileKind, Files, Intake, Masker, Problem, has_literals, has_secret,
-    intake, limits, restore_masked,
+    intake, is_secret_value, limits, restore_masked,
 };
 use crate::policy::Action;
 
@@ -92,6 +92,15 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.sound().await?;
         let mut read = intake(name, text)?;
+        let mut names = read.local.iter().map(|(name, _)| name.as_str());
+        let mut remotes = read.remote.iter().map(|remote| remote.name.as_str());
+        if names.any(is_secret_value) || remotes.any(is_secret_value) {
+            return Err(Refusal::Plain(
+                "A server in it has a name that looks like a key itself, and names stand in lists that others read. Give \
+                 it another name and send it again."
+                    .to_owned(),
+            ));
+        }
         restore(&mut read, &loaded.files)?;
         let mut notes = read.notes.clone();
         let said = String::from_utf8_lossy(text);
@@ -124,7 +133,9 @@ impl Turn<'_> {
             .await;
         match proposed {
             // The remote ones may be connected all the same.
-            Err(refusal @ Refusal::LocalServers) if !read.remote.is_empty() => {
+            Err(refusal @ (Refusal::LocalServers | Refusal::Plain(_)))
+                if !read.remote.is_empty() =>
+            {
                 self.refuse(refusal).await;
             }
             proposed => proposed?,

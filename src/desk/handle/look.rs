@@ -7,11 +7,10 @@ use super::super::refusal::Refusal;
 use super::super::screens;
 use super::super::turn::Turn;
 use super::Done;
-use super::switch::definition_of;
 use crate::chat::{Attachment, AttachmentKind, Text, View};
 use crate::config::{Definition, FileKind, SecretName, ServerName};
 use crate::policy::Action;
-use crate::registry::{ServerView, Snapshot, Tool};
+use crate::registry::{ServerState, ServerView, Snapshot, Tool};
 
 /// Changes on one page of the history.
 const HISTORY: usize = 5;
@@ -38,7 +37,7 @@ impl Turn<'_> {
         let (loaded, snapshot) = self.look().await?;
         let name = Self::server_named(&loaded, name)?;
         let server = server_in(&snapshot, &name)?;
-        let definition = definition_of(&loaded, &name).ok_or_else(|| gone(&name))?;
+        let definition = loaded.config.definition(&name).ok_or_else(|| gone(&name))?;
         let network = self.network_facts(&loaded, &name).await?;
         self.say(screens::server_card(server, &definition, network.as_ref()))
             .await
@@ -91,7 +90,7 @@ impl Turn<'_> {
             .registry
             .logs(self.thread, &name)
             .map_err(|_| gone(&name))?;
-        let is_remote = matches!(definition_of(&loaded, &name), Some(Definition::Remote(_)));
+        let is_remote = matches!(loaded.config.definition(&name), Some(Definition::Remote(_)));
         self.say(screens::logs(name.as_str(), is_remote, &lines))
             .await
     }
@@ -116,20 +115,20 @@ impl Turn<'_> {
         let document = document.to_text();
         if masked > 0 {
             let values = screens::count(masked, "secret value");
-            let (are, they) = if masked == 1 {
-                ("is", "it stays as it is")
-            } else {
-                ("are", "they stay as they are")
-            };
-            text = text.plain(format!(
-                " {values} {are} masked (••••): fill in what is masked to use the file elsewhere. Sent back here, {they}."
-            ));
+            let are = if masked == 1 { "is" } else { "are" };
+            text = text.plain(format!(" {values} {are} masked (••••) in it."));
         }
-        if let Some((_, name)) = SecretName::all_in(&document).into_iter().next() {
+        let named = SecretName::all_in(&document).into_iter().next();
+        if let Some((_, name)) = &named {
             text = text
                 .plain(" Secrets are only named in it, like ")
                 .code(name.placeholder())
-                .plain(": to use the file elsewhere, put their values there. Sent back here, it works as it is.");
+                .plain(".");
+        }
+        if masked > 0 || named.is_some() {
+            text = text.plain(
+                " Sent back here, it works as it is; to use it elsewhere, put the values there.",
+            );
         }
         let attachment = Attachment {
             kind: AttachmentKind::File,
@@ -146,13 +145,24 @@ impl Turn<'_> {
     pub(super) async fn look(&mut self) -> Result<(crate::reload::Loaded, Arc<Snapshot>), Refusal> {
         self.may(Action::Read, false).await?;
         let loaded = self.loaded().await?;
-        let snapshot = self
-            .hall
-            .parts
-            .registry
-            .snapshot(self.thread)
-            .unwrap_or_default();
-        Ok((loaded, snapshot))
+        Ok((loaded, self.running()))
+    }
+
+    /// What runs of it; nothing where the thread is not loaded.
+    pub(super) fn running(&self) -> Arc<Snapshot> {
+        let snapshot = self.hall.parts.registry.snapshot(self.thread);
+        snapshot.unwrap_or_default()
+    }
+
+    /// Refuses where nobody agreed to the server as it stands in the file: its stored secrets and its login go only where
+    /// somebody did.
+    pub(super) fn is_agreed_to(&self, name: &ServerName) -> Done {
+        let running = self.running();
+        let state = running.server(name.as_str()).map(|server| &server.state);
+        if state == Some(&ServerState::WaitingForApproval) {
+            return Err(Refusal::WaitsForApproval(name.to_string()));
+        }
+        Ok(())
     }
 }
 

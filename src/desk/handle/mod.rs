@@ -11,6 +11,7 @@ mod call;
 mod connect;
 mod edit;
 mod edit_remote;
+mod edited;
 mod flow;
 mod handoff;
 mod import;
@@ -31,6 +32,8 @@ mod undo;
 
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::Hall;
 use super::action::Action as Press;
 use super::door::Way;
@@ -45,7 +48,7 @@ pub(super) use handoff::is_handoff_for;
 pub(super) use handoff::{asked_on_page, given_on_page};
 pub(super) use login::{Spoken, keep_client_id, login_news};
 pub(super) use news::{News, news};
-pub(super) use rules::{changed_tools, changed_view};
+pub(super) use rules::{StillDenied, changed_tools, changed_view};
 
 type Done = Result<(), Refusal>;
 
@@ -59,6 +62,12 @@ pub(super) async fn event(hall: &Arc<Hall>, event: Event, records: &mut Records)
         Way::Out(_) if matches!(event.kind, EventKind::Left | EventKind::Migrated { .. }) => false,
         // They were let in when it came, and are not any more.
         Way::Out(_) => return,
+    };
+    let typed = match &event.kind {
+        EventKind::Text(text) | EventKind::Edited(text) | EventKind::File { caption: text, .. } => {
+            Masker::of([&Value::from(text.as_str())])
+        }
+        EventKind::Press { .. } | EventKind::Migrated { .. } | EventKind::Left => Masker::default(),
     };
     let again = matches!(event.kind, EventKind::Text(_)).then(|| event.clone());
     let Event {
@@ -80,6 +89,7 @@ pub(super) async fn event(hall: &Arc<Hall>, event: Event, records: &mut Records)
         hidden: false,
         press: None,
         guest,
+        typed,
     };
     let done = match kind {
         EventKind::Text(text) => {
@@ -87,6 +97,7 @@ pub(super) async fn event(hall: &Arc<Hall>, event: Event, records: &mut Records)
             turn.hide_leftover_secret(&text).await;
             done
         }
+        EventKind::Edited(text) => turn.edited(&text).await,
         EventKind::File { file, caption } => turn.file(&file, &caption).await,
         EventKind::Press { data, on, press } => {
             turn.press = Some(press);

@@ -5,14 +5,14 @@ use super::super::refusal::Refusal;
 use super::super::screens::NetworkFacts;
 use super::super::turn::Turn;
 use super::Done;
-use super::switch::{definition_of, raw_entry};
+use super::switch::raw_entry;
 use crate::audit::What;
 use crate::config::{
     Change, Definition, Edit, HostPattern, NetworkGrant, ServerName, StdioServer, ThreadConfig,
     definition_key, limits, program_key,
 };
 use crate::demo;
-use crate::policy::Action;
+use crate::policy::{Action, Granted};
 use crate::reload::Loaded;
 
 impl Turn<'_> {
@@ -87,7 +87,7 @@ impl Turn<'_> {
         loaded: &Loaded,
         name: &ServerName,
     ) -> Result<Option<NetworkFacts>, Refusal> {
-        let Some(Definition::Local(server)) = definition_of(loaded, name) else {
+        let Some(Definition::Local(server)) = loaded.config.definition(name) else {
             return Ok(None);
         };
         let ways = self.hall.parts.registry.network_ways();
@@ -109,9 +109,19 @@ impl Turn<'_> {
             })
             .await?;
         let word = word || !is_own || thread == crate::thread::ThreadId::Local;
+        let is_demo = demo::is_demo(&server.command, &server.args);
+        let granted = if is_demo {
+            // It is given none, whatever its entry says.
+            Granted {
+                grant: NetworkGrant::None,
+                less: None,
+            }
+        } else {
+            ways.granted(&server.network, word)
+        };
         Ok(Some(NetworkFacts {
-            granted: ways.granted(&server.network, word),
-            can_narrow: is_own && ways.proxy && narrowed(&server, &contacts).is_some(),
+            granted,
+            can_narrow: !is_demo && is_own && ways.proxy && narrowed(&server, &contacts).is_some(),
             contacts,
             now_ms: self.now_ms(),
         }))
@@ -123,7 +133,7 @@ impl Turn<'_> {
         let loaded = self.sound().await?;
         let name = Self::server_named(&loaded, name)?;
         Self::is_the_threads(&loaded, &name)?;
-        let Some(Definition::Local(server)) = definition_of(&loaded, &name) else {
+        let Some(Definition::Local(server)) = loaded.config.definition(&name) else {
             return Err(Refusal::Over("This is no server that runs here."));
         };
         let (thread, known, key) = (

@@ -9,7 +9,7 @@ use super::super::refusal::Refusal;
 use super::super::turn::Turn;
 use crate::chat::View;
 use crate::config::{Change, FileKind};
-use crate::registry::Pinned;
+use crate::registry::{NotPinned, Pinned};
 use crate::reload::Loaded;
 
 /// After this long a person is told what is waited for.
@@ -33,6 +33,7 @@ impl Turn<'_> {
         // Nobody's registry is asked for what may not be run.
         self.is_allowed(&loaded.config, &config).await?;
         let mut notes = Vec::new();
+        let several = draft.edit.names().len() > 1;
         for change in &mut draft.edit.0 {
             let Change::Put {
                 file: FileKind::Local,
@@ -64,8 +65,14 @@ impl Turn<'_> {
                     pinning.await
                 }
             };
-            let Some(pinned) = pinned.map_err(Refusal::Plain)? else {
-                continue;
+            let pinned = match pinned {
+                Ok(Some(pinned)) => pinned,
+                Ok(None) => continue,
+                Err(not) if not.no_manager && several => {
+                    notes.push(unpinned(name.as_str(), &not));
+                    continue;
+                }
+                Err(not) => return Err(refused(name.as_str(), several, &not)),
             };
             if pinned.args != server.args
                 && let Some(entry) = value.as_object_mut()
@@ -77,6 +84,26 @@ impl Turn<'_> {
         draft.notes.extend(notes);
         Ok(())
     }
+}
+
+/// One of several that cannot start here yet; the others can.
+fn unpinned(name: &str, not: &NotPinned) -> String {
+    format!(
+        "`{name}` stays as it is written, without a fixed version, and cannot start before that is mended: {}",
+        not.words
+    )
+}
+
+fn refused(name: &str, several: bool, not: &NotPinned) -> Refusal {
+    let next = match (several, not.no_manager) {
+        (true, _) => format!(" The others can be added without `{name}`: leave it out."),
+        (false, true) => " Send this again then.".to_owned(),
+        (false, false) => String::new(),
+    };
+    Refusal::Plain(format!(
+        "Nothing was changed, because of `{name}`. {}{next}",
+        not.words
+    ))
 }
 
 fn note(name: &str, pinned: &Pinned) -> String {
@@ -94,4 +121,39 @@ fn note(name: &str, pinned: &Pinned) -> String {
         "Applying this installs the package {package} for `{name}`, once,{from} into a folder for this chat alone on the \
          bot's machine. From then on it starts from there, in exactly this version."
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_pinned_is_named_with_what_to_do() {
+        let not = |no_manager| NotPinned {
+            words: "It is so. Do that.".to_owned(),
+            no_manager,
+        };
+        let note = unpinned("fetch", &not(true));
+        assert!(note.starts_with("`fetch` stays as it is written"), "{note}");
+        for (several, no_manager, expected) in [
+            (
+                false,
+                false,
+                "Nothing was changed, because of fetch. It is so. Do that.",
+            ),
+            (
+                false,
+                true,
+                "Nothing was changed, because of fetch. It is so. Do that. Send this again then.",
+            ),
+            (
+                true,
+                false,
+                "Nothing was changed, because of fetch. It is so. Do that. The others can be added without fetch: leave it out.",
+            ),
+        ] {
+            let words = refused("fetch", several, &not(no_manager)).sentence();
+            assert_eq!(words, expected);
+        }
+    }
 }

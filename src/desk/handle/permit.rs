@@ -1,6 +1,7 @@
 //! Calls that ask: who may configure sees what would be called with what, and says once, for an hour, always, or no.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
@@ -15,8 +16,9 @@ use super::{Done, running};
 use crate::actor::Actor;
 use crate::audit::{Entry, What};
 use crate::config::ServerName;
+use crate::gate;
 use crate::policy::{Action, Caller, Mode, Ruling, Verdict};
-use crate::registry::{CallError, Tool};
+use crate::registry::{CallError, CallRequest, Tool};
 
 /// How long "for 1 hour" is.
 const HOUR_MS: i64 = 60 * 60 * 1000;
@@ -29,7 +31,7 @@ impl Turn<'_> {
         tool: Tool,
         arguments: Map<String, Value>,
     ) -> Done {
-        is_on(&server, &tool)?;
+        self.is_on(&server, &tool, &arguments)?;
         let said = self.decisions(&server).await?;
         // The arguments are before the eyes of who typed them.
         let caller = match self.may(Action::Configure, false).await {
@@ -42,10 +44,14 @@ impl Turn<'_> {
                 self.run_call(self.actor.clone(), server, tool, arguments);
                 Ok(())
             }
-            Verdict::Refuse => Err(Refusal::Plain(format!(
-                "`{}` of {server} is never called here; that was decided in this chat. `/mcp tools {server} {} mode=ask` changes it.",
-                tool.name, tool.name
-            ))),
+            Verdict::Refuse => {
+                let why = "it is never called here; that was decided in this chat";
+                self.note_refused(&server, &tool, &arguments, &why);
+                Err(Refusal::Plain(format!(
+                    "`{}` of {server} is never called here; that was decided in this chat. `/mcp tools {server} {} mode=ask` changes it.",
+                    tool.name, tool.name
+                )))
+            }
             Verdict::Ask => self.ask_for_call(server, tool, arguments).await,
         }
     }
@@ -109,6 +115,48 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// Refuses a tool that is off, before anything is asked for it.
+    pub(super) fn is_on(
+        &self,
+        server: &ServerName,
+        tool: &Tool,
+        arguments: &Map<String, Value>,
+    ) -> Done {
+        if tool.ruling == Ruling::On {
+            return Ok(());
+        }
+        let off = CallError::Off {
+            server: server.to_string(),
+            tool: tool.name.clone(),
+            ruling: tool.ruling,
+        };
+        self.note_refused(server, tool, arguments, &off);
+        Err(Refusal::Call(off))
+    }
+
+    /// The audit has it that somebody wanted this and did not get it.
+    fn note_refused(
+        &self,
+        server: &ServerName,
+        tool: &Tool,
+        arguments: &Map<String, Value>,
+        why: &impl std::fmt::Display,
+    ) {
+        let request = CallRequest {
+            thread: self.thread,
+            server: server.to_string(),
+            tool: tool.name.clone(),
+            arguments: arguments.clone(),
+            progress: None,
+            waited: Duration::ZERO,
+        };
+        let by = Some(self.actor.clone());
+        self.hall
+            .parts
+            .gate
+            .refused(&gate::Caller { by }, &request, why);
+    }
+
     fn run_call(&self, by: Actor, server: ServerName, tool: Tool, arguments: Map<String, Value>) {
         let (hall, thread) = (Arc::clone(self.hall), self.thread);
         self.hall
@@ -162,16 +210,4 @@ impl Turn<'_> {
         let by = Some(self.actor.clone());
         self.hall.parts.audit.note(self.thread, Entry { by, what });
     }
-}
-
-/// Refuses a tool that is off, before anything is asked for it.
-pub(super) fn is_on(server: &ServerName, tool: &Tool) -> Done {
-    if tool.ruling == Ruling::On {
-        return Ok(());
-    }
-    Err(Refusal::Call(CallError::Off {
-        server: server.to_string(),
-        tool: tool.name.clone(),
-        ruling: tool.ruling,
-    }))
 }

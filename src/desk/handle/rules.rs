@@ -18,8 +18,21 @@ use crate::policy::{
 };
 use crate::registry::{ServerView, Tool};
 
+/// Lines of the audit in which whoever denied something is looked for.
+const LOOKED_THROUGH: usize = 200;
+
 /// Characters of a pattern.
 const PATTERN_CHARS: usize = 128;
+
+/// Something that stays off although it was allowed.
+pub(in crate::desk) struct StillDenied {
+    /// Its name.
+    pub(in crate::desk) tool: String,
+    /// What was denied.
+    pub(in crate::desk) pattern: String,
+    /// Who denied it, where the audit still tells.
+    pub(in crate::desk) by: Option<String>,
+}
 
 /// What was said before something was decided, and after.
 type Change = (Said, Said);
@@ -58,15 +71,64 @@ impl Turn<'_> {
         let tools = self.server_now(&server)?.tools;
         let of = |tool: &&Tool| patterns.iter().any(|pattern| matches(pattern, &tool.name));
         let matching: Vec<&Tool> = tools.iter().filter(of).collect();
+        let denied = if allow {
+            self.still_denied(&server, patterns, &matching, &said).await
+        } else {
+            Vec::new()
+        };
         self.say(screens::ruled(
             server.as_str(),
             patterns,
             allow,
             &matching,
-            &said,
+            &denied,
             &undo,
         ))
         .await
+    }
+
+    /// What stays off although it was just allowed: the tools, and what was named of a server whose tools are not known.
+    async fn still_denied(
+        &self,
+        server: &ServerName,
+        patterns: &[String],
+        matching: &[&Tool],
+        said: &ToolDecisions,
+    ) -> Vec<StillDenied> {
+        let tools = matching.iter().map(|tool| tool.name.as_str());
+        let unknown = patterns.iter().map(String::as_str).filter(|pattern| {
+            !is_pattern(pattern) && matching.iter().all(|tool| tool.name != *pattern)
+        });
+        let mut denied: Vec<StillDenied> = tools
+            .chain(unknown)
+            .filter_map(|tool| {
+                Some(StillDenied {
+                    tool: tool.to_owned(),
+                    pattern: said.denies(tool)?.to_owned(),
+                    by: None,
+                })
+            })
+            .collect();
+        if denied.is_empty() {
+            return denied;
+        }
+        let (thread, name) = (self.thread, server.to_string());
+        // Only a name more: without the book it is said without it.
+        let lines = self
+            .stored(move |store| store.audit(thread, LOOKED_THROUGH, Some(&name)))
+            .await
+            .unwrap_or_default();
+        for one in &mut denied {
+            let theirs = lines.iter().find(|line| match &line.entry.what {
+                What::Decided { decision, .. } => decision
+                    .strip_prefix("deny ")
+                    .is_some_and(|said| said.split(' ').any(|word| word == visible(&one.pattern))),
+                _ => false,
+            });
+            let by = theirs.and_then(|line| line.entry.by.as_ref());
+            one.by = by.map(|actor| actor.name.clone());
+        }
+        denied
     }
 
     /// A switch of a tool, in the list or on its card.
@@ -187,7 +249,10 @@ impl Turn<'_> {
     }
 
     /// What was decided of a server's tools.
-    pub(super) async fn decisions(&self, server: &ServerName) -> Result<ToolDecisions, Refusal> {
+    pub(in crate::desk) async fn decisions(
+        &self,
+        server: &ServerName,
+    ) -> Result<ToolDecisions, Refusal> {
         let (thread, server) = (self.thread, server.clone());
         self.stored(move |store| store.tool_decisions(thread, &server))
             .await
@@ -315,8 +380,7 @@ impl Turn<'_> {
     }
 
     fn server_now(&self, server: &ServerName) -> Result<ServerView, Refusal> {
-        let snapshot = self.hall.parts.registry.snapshot(self.thread);
-        server_in(&snapshot.unwrap_or_default(), server).cloned()
+        server_in(&self.running(), server).cloned()
     }
 }
 

@@ -15,7 +15,7 @@ use crate::audit::{Entry, What};
 use crate::chat::View;
 use crate::config::{
     Change, Definition, Edit, FileKind, GivenFor, SecretName, ServerName, ThreadConfig,
-    has_literals,
+    has_literals, is_secret_value,
 };
 use crate::policy::Action;
 use crate::reload::Loaded;
@@ -84,6 +84,9 @@ impl Turn<'_> {
         server: Option<&str>,
         value: Option<String>,
     ) -> Done {
+        if is_secret_value(typed) || server.is_some_and(is_secret_value) {
+            return Err(self.key_as_name().await);
+        }
         let note = match &value {
             Some(_) => self.hide_what_was_said().await,
             None => None,
@@ -195,6 +198,9 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let name = name_of(typed)?;
         if !self.is_stored(&name).await? {
+            if is_secret_value(typed) {
+                return Err(self.key_as_name().await);
+            }
             return Err(Refusal::Plain(format!(
                 "Nothing is kept under the name `{name}`. `/mcp secrets` shows what is."
             )));
@@ -206,6 +212,22 @@ impl Turn<'_> {
         }
         let view = screens::secret_still_used(&name, &used_by);
         self.begin_flow(FlowKind::Forget { name }, view).await
+    }
+
+    /// A key stands where a name is expected: names are shown to everybody who configures here, so it is not taken.
+    async fn key_as_name(&mut self) -> Refusal {
+        if let Some(note) = self.hide_what_was_said().await {
+            self.send(View::text(note)).await;
+        }
+        let next = if self.private {
+            "I ask for the value then."
+        } else {
+            "Others here may have read this key, so get a new one where it comes from."
+        };
+        Refusal::Plain(format!(
+            "That looks like a key itself, and a name stands in lists that others read, so I did not take it. Send \
+             `/mcp secrets set` with a name such as `GITHUB_TOKEN`. {next}"
+        ))
     }
 
     /// The question before one is forgotten that something uses.
@@ -248,9 +270,8 @@ impl Turn<'_> {
         let loaded = self.loaded().await?;
         if let Some(server) = server {
             let server = Self::server_named(&loaded, server)?;
-            let all = all(&loaded.config);
-            let found = all.iter().find(|(other, _)| **other == server);
-            return match found.map(|(_, definition)| place_of(definition)) {
+            let found = loaded.config.definition(&server);
+            return match found.as_ref().map(place_of) {
                 Some(place) if place != GivenFor::Unknown => Ok(place),
                 Some(_) | None => Err(Refusal::Plain(format!(
                     "The address of {server} is no place that a key could be sent to."
@@ -264,10 +285,11 @@ impl Turn<'_> {
         {
             return Ok(before);
         }
-        let mut places: Vec<GivenFor> = all(&loaded.config)
-            .iter()
-            .filter(|(_, definition)| names_of(definition).contains(name))
-            .map(|(_, definition)| place_of(definition))
+        let mut places: Vec<GivenFor> = loaded
+            .config
+            .all()
+            .filter(|(_, definition)| definition.secret_names().contains(name))
+            .map(|(_, definition)| place_of(&definition))
             .collect();
         places.sort_unstable();
         places.dedup();
@@ -331,23 +353,6 @@ fn is_shown(name: &SecretName) -> bool {
     !(name.as_str().starts_with("oauth.") && name.as_str().ends_with(".client"))
 }
 
-fn all(config: &ThreadConfig) -> Vec<(&ServerName, Definition)> {
-    let local = config.local.iter();
-    let local = local.map(|(name, server)| (name, Definition::Local(server.clone())));
-    let remote = config.remote.iter();
-    let remote = remote.map(|(name, server)| (name, Definition::Remote(server.clone())));
-    let admin = config.admin.iter();
-    let admin = admin.map(|(name, server)| (name, server.clone()));
-    local.chain(remote).chain(admin).collect()
-}
-
-fn names_of(definition: &Definition) -> Vec<SecretName> {
-    match definition {
-        Definition::Local(server) => server.secret_names(),
-        Definition::Remote(server) => server.secret_names(),
-    }
-}
-
 fn place_of(definition: &Definition) -> GivenFor {
     match definition {
         Definition::Local(_) => GivenFor::Local,
@@ -357,17 +362,18 @@ fn place_of(definition: &Definition) -> GivenFor {
 
 /// The servers that use a secret.
 fn users(config: &ThreadConfig, name: &SecretName) -> Vec<ServerName> {
-    let all = all(config).into_iter();
-    all.filter(|(_, definition)| names_of(definition).contains(name))
+    config
+        .all()
+        .filter(|(_, definition)| definition.secret_names().contains(name))
         .map(|(server, _)| server.clone())
         .collect()
 }
 
 /// The secrets that any server uses, each once.
 fn named(config: &ThreadConfig) -> Vec<SecretName> {
-    let mut names: Vec<SecretName> = all(config)
-        .iter()
-        .flat_map(|(_, definition)| names_of(definition))
+    let mut names: Vec<SecretName> = config
+        .all()
+        .flat_map(|(_, definition)| definition.secret_names())
         .collect();
     names.sort_unstable();
     names.dedup();

@@ -7,7 +7,7 @@ use super::super::turn::Turn;
 use super::Done;
 use crate::actor::Standing;
 use crate::chat::Answer;
-use crate::policy::{Action, Call, Configure};
+use crate::policy::{Action, Call, ChatSettings, Configure};
 
 impl Turn<'_> {
     /// Shows them; everybody in the chat may look.
@@ -28,40 +28,31 @@ impl Turn<'_> {
                 "Only the creator of this chat can change who may do what in it.",
             ));
         }
-        let mut settings = self.chat_settings().await?;
         let deed = match verb {
-            SettingVerb::ByAdministrators => {
-                settings.configure = Configure::Administrators;
-                "administrators change servers"
-            }
-            SettingVerb::ByCreator => {
-                settings.configure = Configure::Creator;
-                "the creator alone changes servers"
-            }
-            SettingVerb::ByEverybody => {
-                settings.configure = Configure::Everybody;
-                "everybody changes servers"
-            }
-            SettingVerb::CallsEverybody => {
-                settings.call = Call::Everybody;
-                "everybody calls tools"
-            }
-            SettingVerb::CallsAdministrators => {
-                settings.call = Call::Administrators;
-                "administrators call tools"
-            }
+            SettingVerb::ByAdministrators => "administrators change servers",
+            SettingVerb::ByCreator => "the creator alone changes servers",
+            SettingVerb::ByEverybody => "everybody changes servers",
+            SettingVerb::CallsEverybody => "everybody calls tools",
+            SettingVerb::CallsAdministrators => "administrators call tools",
+        };
+        let set = move |settings: &mut ChatSettings| match verb {
+            SettingVerb::ByAdministrators => settings.configure = Configure::Administrators,
+            SettingVerb::ByCreator => settings.configure = Configure::Creator,
+            SettingVerb::ByEverybody => settings.configure = Configure::Everybody,
+            SettingVerb::CallsEverybody => settings.call = Call::Everybody,
+            SettingVerb::CallsAdministrators => settings.call = Call::Administrators,
         };
         let chat = self.thread.chat();
-        self.stored(move |store| store.keep_chat_settings(chat, settings))
+        let settings = self
+            .stored(move |store| store.change_chat_settings(chat, set))
             .await?;
-        let deed = format!("from now on, {deed}");
-        self.hall
-            .note_admin(self.thread, self.actor.clone(), deed.clone());
-        self.answer(Answer::Toast(format!(
-            "From now on{}.",
-            &deed["from now on".len()..]
-        )))
-        .await;
+        self.hall.note_admin(
+            self.thread,
+            self.actor.clone(),
+            format!("from now on, {deed}"),
+        );
+        self.answer(Answer::Toast(format!("From now on, {deed}.")))
+            .await;
         self.say(screens::chat_settings(settings, true)).await
     }
 
@@ -80,10 +71,7 @@ impl Turn<'_> {
         if self.is_operator() {
             return Ok(true);
         }
-        let front = &self.hall.parts.front;
-        let asked = front.standing(self.thread, &self.actor.id, fresh);
-        let standing = self.hall.small(asked).await;
-        let standing = standing.map_err(|error| Refusal::StandingUnknown(error.to_string()))?;
+        let standing = self.standing(fresh).await?;
         Ok(matches!(standing, Standing::Creator | Standing::Own))
     }
 }

@@ -10,7 +10,7 @@ use super::add::safe_name;
 use super::{Done, running};
 use crate::audit::{Entry, What};
 use crate::chat::{Answer, View};
-use crate::config::{Change, Definition, Edit, FileKind, ServerName};
+use crate::config::{Change, Edit, FileKind, ServerName};
 use crate::policy::Action;
 use crate::reload::Loaded;
 
@@ -19,7 +19,7 @@ impl Turn<'_> {
         let loaded = self.sound().await?;
         let name = Self::server_named(&loaded, name)?;
         Self::is_the_threads(&loaded, &name)?;
-        let definition = definition_of(&loaded, &name);
+        let definition = loaded.config.definition(&name);
         if definition.is_some_and(|definition| !definition.is_disabled()) {
             self.is_approved(&loaded, &name).await?;
             return Err(Refusal::Plain(format!("{name} is switched on already.")));
@@ -87,7 +87,7 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.loaded().await?;
         let name = Self::server_named(&loaded, name)?;
-        let definition = definition_of(&loaded, &name);
+        let definition = loaded.config.definition(&name);
         if definition.is_some_and(|definition| definition.is_disabled()) {
             return Err(Refusal::Plain(format!(
                 "{name} is switched off. Switch it on with `/mcp enable {name}`."
@@ -126,18 +126,6 @@ impl Turn<'_> {
         });
         Ok(())
     }
-}
-
-/// What a server is: the thread's own, or the operator's.
-pub(super) fn definition_of(loaded: &Loaded, name: &ServerName) -> Option<Definition> {
-    let config = &loaded.config;
-    let local = config.local.iter().find(|(other, _)| other == name);
-    let remote = config.remote.iter().find(|(other, _)| other == name);
-    let admin = config.admin.iter().find(|(other, _)| other == name);
-    local
-        .map(|(_, server)| Definition::Local(server.clone()))
-        .or_else(|| remote.map(|(_, server)| Definition::Remote(server.clone())))
-        .or_else(|| admin.map(|(_, server)| server.clone()))
 }
 
 /// The edit that switches a server off or on.

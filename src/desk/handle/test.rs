@@ -10,13 +10,11 @@ use super::super::live::LiveMessage;
 use super::super::refusal::Refusal;
 use super::super::screens;
 use super::super::turn::Turn;
-use super::switch::definition_of;
 use super::{Done, running};
 use crate::actor::ActorId;
 use crate::chat::{Answer, View};
 use crate::config::{Definition, ServerName};
 use crate::policy::Action;
-use crate::registry::ServerState;
 use crate::thread::ThreadId;
 
 /// How often a stage that takes long tells the time.
@@ -27,17 +25,12 @@ impl Turn<'_> {
         self.may(Action::Configure, false).await?;
         let loaded = self.loaded().await?;
         let name = Self::server_named(&loaded, name)?;
-        let Some(server) = definition_of(&loaded, &name) else {
+        let Some(server) = loaded.config.definition(&name) else {
             return Err(Refusal::Over(
                 "That server is not there any more. See /mcp list.",
             ));
         };
-        // Its stored secrets go only where somebody agreed to.
-        let state = self.hall.parts.registry.snapshot(self.thread);
-        let state = state.as_ref().and_then(|state| state.server(name.as_str()));
-        if state.is_some_and(|server| server.state == ServerState::WaitingForApproval) {
-            return Err(Refusal::WaitsForApproval(name.to_string()));
-        }
+        self.is_agreed_to(&name)?;
         self.answer(Answer::Toast(format!("Testing {name}…"))).await;
         let (hall, thread, by) = (Arc::clone(self.hall), self.thread, self.actor.id.clone());
         self.hall.spawn(run(hall, thread, by, name, server));

@@ -2,7 +2,7 @@
 
 use super::super::refusal::Refusal;
 use super::super::turn::Turn;
-use crate::config::{Definition, ServerName, ThreadConfig};
+use crate::config::{Definition, ServerName, StdioServer, ThreadConfig};
 use crate::demo;
 use crate::policy::new_locals;
 
@@ -17,7 +17,11 @@ impl Turn<'_> {
         let most = self.hall.parts.policy.now().quotas.servers;
         let count = |config: &ThreadConfig| config.local.len() + config.remote.len();
         if count(new) > most && count(new) > count(old) {
-            return Err(Refusal::TooManyServers(most));
+            return Err(Refusal::TooManyServers {
+                most,
+                has: count(old),
+                over: count(new) - most,
+            });
         }
         for (name, server) in new_locals(old, new) {
             // The demo server is our own program, and reads and changes nothing.
@@ -32,6 +36,26 @@ impl Turn<'_> {
                 self.lets_have(name, Definition::Remote(server.clone()))
                     .await?;
             }
+        }
+        Ok(())
+    }
+
+    /// Refuses a working folder that no server would be started in. What was put back or was there already is told when it
+    /// starts.
+    pub(in crate::desk) async fn may_work_there(
+        &self,
+        old: &ThreadConfig,
+        new: &ThreadConfig,
+    ) -> Result<(), Refusal> {
+        for (name, server) in new.local.iter().filter(|(_, server)| !server.disabled) {
+            let is_as_before = |(_, was): &(ServerName, StdioServer)| was.cwd == server.cwd;
+            if old.local.iter().any(is_as_before) {
+                continue;
+            }
+            let judged = self.hall.parts.registry.may_work_in(self.thread, server);
+            judged.await.map_err(|why| {
+                Refusal::Plain(format!("Nothing was changed, because of `{name}`: {why}"))
+            })?;
         }
         Ok(())
     }

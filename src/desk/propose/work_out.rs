@@ -1,6 +1,5 @@
 //! What a change comes to on the files as they are now.
 
-use super::super::keeping::secrets_of;
 use super::super::records::Proposal;
 use super::super::refusal::Refusal;
 use super::super::turn::Turn;
@@ -99,12 +98,17 @@ impl Turn<'_> {
                 }
                 RemoteAuth::None | RemoteAuth::Bearer(_) | RemoteAuth::ApiKey { .. } => {}
             }
-            for secret in secrets_of(server) {
-                if !self.is_stored(&secret).await? {
-                    notes.push(format!(
-                        "Its key `{secret}` is forgotten: give it again with `/mcp connect {name}`."
-                    ));
+            for secret in server.named_secrets() {
+                if self.is_stored(&secret).await? {
+                    continue;
                 }
+                notes.push(if server.auth.secret() == Some(&secret) {
+                    format!("Its key `{secret}` is forgotten: give it again with `/mcp connect {name}`.")
+                } else {
+                    format!(
+                        "Its key `{secret}` is forgotten: when this is applied, give it with `/mcp secrets set {secret} for {name}`."
+                    )
+                });
             }
         }
         for (_, server) in new.local.iter().filter(|entry| !old.local.contains(entry)) {
@@ -137,14 +141,14 @@ impl Turn<'_> {
                 .remote
                 .iter()
                 .any(|(other, at)| other == name || at.approval() == server.approval());
-            if is_gone && server.auth != RemoteAuth::None {
+            let lost = match &server.auth {
+                RemoteAuth::OAuth(_) => "login",
+                _ if !server.named_secrets().is_empty() => "key",
+                _ => continue,
+            };
+            if is_gone {
                 notes.push(format!(
-                    "Its {} is forgotten, too, and does not come back with Undo.",
-                    if matches!(server.auth, RemoteAuth::OAuth(_)) {
-                        "login"
-                    } else {
-                        "key"
-                    }
+                    "Its {lost} is forgotten, too, and does not come back with Undo."
                 ));
             }
         }

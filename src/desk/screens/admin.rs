@@ -75,6 +75,7 @@ pub(in crate::desk) fn decided(words: Text) -> View {
 /// Who may use the bot, and who waits.
 pub(in crate::desk) fn admin_panel(
     policy: &HostPolicy,
+    broken: Option<&str>,
     me: &ActorId,
     waiting: &[Caller],
     now_ms: i64,
@@ -90,7 +91,17 @@ pub(in crate::desk) fn admin_panel(
         }
         WhoAdds::Everyone => Text::from("whoever configures a chat"),
     };
-    let mut view = View::titled("Who may use this bot").with(Block::Pairs(vec![
+    let mut view = View::titled("Who may use this bot");
+    if let Some(why) = broken {
+        view = view.line(
+            Text::from("⚠️ ")
+                .code("data/admin/policy.json")
+                .plain(format!(
+                    " is broken, so what it said before still holds: {why}. Mend it there; until then nothing can be decided here."
+                )),
+        );
+    }
+    view = view.with(Block::Pairs(vec![
         ("Open to".to_owned(), Text::from(access)),
         ("Operators".to_owned(), operators(policy, me)),
         ("Allowed".to_owned(), listed_words(&policy.allow)),

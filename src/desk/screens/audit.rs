@@ -91,6 +91,11 @@ fn words(what: &What) -> Text {
             let did = if *allowed { "reached" } else { "was kept from" };
             about(server, &format!("{did} {host}:{port} for the first time"))
         }
+        What::Calling { server, tool, .. } => Text::default()
+            .bold(shortened(server, 64))
+            .plain(" ")
+            .code(shortened(tool, 64))
+            .plain(": a call began, and its end is not written down"),
         What::Called {
             server,
             tool,

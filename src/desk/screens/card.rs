@@ -7,7 +7,8 @@ use super::network::NetworkFacts;
 use super::{PAGE, duration, shortened, state_words, trouble, wanted_button};
 use crate::chat::{Block, Text, View};
 use crate::config::{
-    Definition, RemoteAuth, RemoteTransport, command_line, masked_env, masked_url,
+    Definition, RemoteAuth, RemoteServer, RemoteTransport, SecretName, command_line, masked_env,
+    masked_url,
 };
 use crate::registry::{ServerState, ServerView};
 
@@ -27,6 +28,19 @@ pub(in crate::desk) fn server_card(
             language: "",
             text: reason.to_owned(),
         });
+    }
+    // Where it is down, the state says it.
+    let is_up = trouble(&server.state).is_none() && server.state != ServerState::Disabled;
+    if let Some(ended) = server.ended.as_ref().filter(|_| is_up) {
+        view = view
+            .line(format!(
+                "It ended {} and was started again:",
+                ago(ended.at.elapsed())
+            ))
+            .with(Block::Code {
+                language: "",
+                text: ended.reason.clone(),
+            });
     }
     match &server.state {
         ServerState::WaitingForApproval => {
@@ -126,10 +140,7 @@ fn define(pairs: &mut Vec<(String, Text)>, server: &ServerView, definition: &Def
                 Text::default().code(masked_url(&remote.url)),
             ));
             pairs.push(("Transport".to_owned(), Text::default().plain(kind)));
-            pairs.push((
-                "Login".to_owned(),
-                login_words(&remote.auth, server.is_admin),
-            ));
+            pairs.push(("Login".to_owned(), login_words(remote, server.is_admin)));
             if !remote.headers.is_empty() && !server.is_admin {
                 let names: Vec<&str> = remote
                     .headers
@@ -196,9 +207,20 @@ fn with_buttons(view: View, server: &ServerView, definition: &Definition) -> Vie
     ])
 }
 
+fn ago(elapsed: Duration) -> String {
+    match elapsed.as_secs() / 60 {
+        0 => "just now".to_owned(),
+        minutes @ 1..60 => format!("{minutes} min ago"),
+        minutes => format!("{} h ago", minutes / 60),
+    }
+}
+
 /// How the bot proves who it is, in words.
-fn login_words(auth: &RemoteAuth, is_admin: bool) -> Text {
-    match auth {
+fn login_words(server: &RemoteServer, is_admin: bool) -> Text {
+    match &server.auth {
+        RemoteAuth::None if !SecretName::all_in(&server.url).is_empty() => {
+            Text::from("a key in the address")
+        }
         RemoteAuth::None => Text::from("none"),
         RemoteAuth::OAuth(_) => Text::from("in your browser (OAuth)"),
         RemoteAuth::Bearer(_) | RemoteAuth::ApiKey { .. } if is_admin => {

@@ -45,7 +45,7 @@ pub(in crate::desk) fn proposal(
         .edit
         .0
         .iter()
-        .filter_map(|change| in_words(change, old))
+        .filter_map(|change| in_words(change, old, proposal.undoes.is_some()))
         .collect();
     if !words.is_empty() {
         view = view.with(Block::List(words));
@@ -98,16 +98,45 @@ pub(in crate::desk) fn proposal(
     .row(switch)
 }
 
-fn in_words(change: &Change, old: &Files) -> Option<Text> {
+/// An upload that holds nothing new, where others are there besides: only the other way to take it changes anything.
+pub(in crate::desk) fn there_already(proposal: &Proposal, lead: Option<&str>) -> View {
+    let words = match proposal.edit.names().len() {
+        1 => "There is nothing to change: this server is there already.",
+        _ => "There is nothing to change: these servers are there already.",
+    };
+    let mut view = View::default();
+    if let Some(lead) = lead {
+        view = view.line(lead);
+    }
+    view = view
+        .line(words)
+        .line("This chat has others besides. Replace all shows what goes with them; nothing is removed before you apply that.");
+    if !proposal.notes.is_empty() {
+        let notes = proposal.notes.iter();
+        view = view.with(Block::List(
+            notes.map(|note| Text::from(note.as_str())).collect(),
+        ));
+    }
+    let id = &proposal.id;
+    view.row([
+        Action::Proposal(ProposalVerb::Switch, id.clone()).button("Replace all"),
+        Action::Proposal(ProposalVerb::Cancel, id.clone()).button("Cancel"),
+    ])
+}
+
+/// `back` says that it turns an earlier change round.
+fn in_words(change: &Change, old: &Files, back: bool) -> Option<Text> {
     let words = match change {
         Change::Put {
             file, name, value, ..
         } => {
             let verb = match old.get(*file).server(name) {
+                None if back => "brings back ",
                 None => "adds ",
                 Some(before) if is_off(before) && !is_off(value) => "switches on ",
                 Some(before) if !is_off(before) && is_off(value) => "switches off ",
                 Some(before) if before == value => return None,
+                Some(_) if back => "changes back ",
                 Some(_) => "changes ",
             };
             Text::from(verb).bold(name)

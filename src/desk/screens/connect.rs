@@ -10,7 +10,7 @@ use super::super::records::{AuthKind, ConnectFlow, ConnectStep, Wants};
 use super::count;
 use super::health::{Kind, advice, stage_lines};
 use crate::chat::{Block, Button, Link, Question, Text, View};
-use crate::config::masked_url;
+use crate::config::{SecretName, masked_url};
 use crate::registry::StageResult;
 
 /// What somebody can have, with the button that says it.
@@ -248,6 +248,11 @@ pub(in crate::desk) fn connect_facts(
             connect.header.as_deref().unwrap_or("Authorization"),
             stored(connect)
         ),
+        Some(AuthKind::None | AuthKind::OAuth) | None
+            if !SecretName::all_in(&connect.url).is_empty() =>
+        {
+            "a key in the address".to_owned()
+        }
         Some(AuthKind::None | AuthKind::OAuth) | None => "none".to_owned(),
     };
     fact("Login", login);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::action::{Action, Key, ServerVerb};
 use super::{count, duration, state_words, trouble};
 use crate::chat::{Block, Text, View};
-use crate::config::Definition;
+use crate::config::{Definition, ServerName};
 use crate::registry::{Broken, ServerState, ServerView, Snapshot, Stage, StageResult};
 use crate::store::{HistoryEntry, Origin};
 
@@ -352,4 +352,40 @@ pub(in crate::desk) fn parked(server: &ServerView) -> View {
         Action::Server(ServerVerb::Logs, key()).button("Logs"),
         Action::Server(ServerVerb::Test, key()).button("Test"),
     ])
+}
+
+/// So many servers of a list are told.
+const TOLD: usize = 10;
+
+/// The operator's policy changed, and these servers stop or start anew by it.
+pub(in crate::desk) fn judged(stopped: &[(ServerName, String)], anew: &[ServerName]) -> View {
+    let mut view = View::text("The operator of this bot changed its policy.");
+    if !stopped.is_empty() {
+        let lines = stopped.iter().take(TOLD).map(|(name, why)| {
+            Text::from("🔴 ")
+                .bold(name.as_str())
+                .plain(format!(" does not run any more. {why}"))
+        });
+        view = view.with(Block::List(lines.collect()));
+        if let Some(more @ 1..) = stopped.len().checked_sub(TOLD) {
+            view = view.line(format!("And {more} more; `/mcp list` shows which."));
+        }
+    }
+    if !anew.is_empty() {
+        let mut line = Text::default();
+        for (place, name) in anew.iter().take(TOLD).enumerate() {
+            line = line
+                .plain(if place == 0 { "" } else { ", " })
+                .bold(name.as_str());
+        }
+        let more = match anew.len().saturating_sub(TOLD) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let verb = if anew.len() == 1 { "starts" } else { "start" };
+        view = view.line(line.plain(format!(
+            "{more} {verb} anew under the new policy; there is nothing for you to do."
+        )));
+    }
+    view.row([Action::Panel(0).button("My servers")])
 }

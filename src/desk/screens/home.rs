@@ -1,7 +1,7 @@
 //! The first screen, the panel and help.
 
 use super::super::action::{Action, Key, Screen, ServerVerb};
-use super::{PAGE, server_line, shortened};
+use super::{PAGE, server_line_with_why, shortened};
 use crate::chat::{Block, Button, Text, View};
 use crate::command::{Entry, TABLE};
 use crate::policy::Tier;
@@ -114,7 +114,9 @@ pub(in crate::desk) fn panel(
     let pages = servers.len().div_ceil(PAGE);
     let page = page.min(pages - 1);
     let shown = &servers[page * PAGE..servers.len().min((page + 1) * PAGE)];
-    view = view.with(Block::List(shown.iter().map(server_line).collect()));
+    view = view.with(Block::List(
+        shown.iter().map(server_line_with_why).collect(),
+    ));
     for pair in shown.chunks(2) {
         view = view.row(pair.iter().map(|server| {
             Action::Server(ServerVerb::Show, Key::of(server.name.as_str())).button(format!(
@@ -163,7 +165,7 @@ pub(in crate::desk) fn list(snapshot: &Snapshot) -> View {
             .row([Action::Open(Screen::Connect).button("Connect a URL")]);
     }
     let view = View::titled("Servers in this chat").with(Block::List(
-        snapshot.servers.iter().map(server_line).collect(),
+        snapshot.servers.iter().map(server_line_with_why).collect(),
     ));
     if snapshot.hidden.is_empty() {
         view

@@ -10,6 +10,7 @@ mod connect;
 mod health;
 mod home;
 mod login;
+mod masked;
 mod network;
 mod result;
 mod rules;
@@ -23,19 +24,20 @@ pub(super) use audit::{audit, audit_files, audit_verdict, not_noted};
 pub(super) use card::server_card;
 pub(super) use change::{
     agreed, agreed_and_tried, applying, cancelled, expired, host_change, nothing_to_change,
-    proposal, restarted, settled, sound_again,
+    proposal, restarted, settled, sound_again, there_already,
 };
 pub(super) use connect::{
     AUTH_CHOICES, KEY_HEADERS, connect_elsewhere, connect_facts, connect_question, host_of,
     probe_broken, probe_done, probe_dropped, probing,
 };
-pub(super) use health::{Kind, history, logs, parked, staged, status, test_running};
+pub(super) use health::{Kind, history, judged, logs, parked, staged, status, test_running};
 pub(super) use home::{command_help, examples, help, list, panel, welcome};
 pub(super) use login::{
     arrived, denied, invitation, logged_in, logged_in_loading, logged_out, login_beginning,
     login_cancelled, login_dropped, login_expired, login_failed, login_replaced, no_login,
     oauth_words, wants_login, wants_rights,
 };
+pub(super) use masked::masked;
 pub(super) use network::NetworkFacts;
 pub(super) use result::{call_done, call_running, call_stopped, starting};
 pub(super) use rules::{
@@ -157,6 +159,21 @@ pub(super) fn server_line(server: &ServerView) -> Text {
                 ""
             }
         ))
+}
+
+/// The same with why it does not run, where somebody has to do something about it.
+pub(super) fn server_line_with_why(server: &ServerView) -> Text {
+    let line = server_line(server);
+    match &server.state {
+        ServerState::Failed { reason } => {
+            let first = reason.split_inclusive(". ").next().unwrap_or(reason);
+            let first = first.trim().trim_end_matches('.');
+            line.plain(format!(": {}. ", shortened(first, 120)))
+                .code(format!("/mcp show {}", server.name))
+                .plain(" says what to do.")
+        }
+        _ => line,
+    }
 }
 
 /// What was taken out of what a server says of its tools.

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::super::action::{Action, AskVerb, Key};
+use super::super::handle::StillDenied;
 use super::super::records::AskedCall;
 use super::shortened;
 use crate::actor::Actor;
 use crate::chat::{Attachment, AttachmentKind, Block, Text, View};
 use crate::config::{Masker, visible};
-use crate::policy::{ToolDecisions, is_pattern};
+use crate::policy::is_pattern;
 use crate::registry::{Ruling, Tool};
 
 /// Characters of arguments that stand in the message; longer ones are a file, whole.
@@ -24,10 +25,16 @@ pub(in crate::desk) fn ruled(
     patterns: &[String],
     allow: bool,
     matching: &[&Tool],
-    said: &ToolDecisions,
+    still: &[StillDenied],
     undo: &str,
 ) -> View {
-    let mut lead = Text::from(if allow { "✅ Allowed " } else { "⛔ Denied " });
+    // Where nothing came of it, that is said first.
+    let is_vain = !still.is_empty() && still.len() >= matching.len();
+    let mut lead = Text::from(match (allow, is_vain) {
+        (true, true) => "⛔ Still off: ",
+        (true, false) => "✅ Allowed ",
+        (false, _) => "⛔ Denied ",
+    });
     for (place, pattern) in patterns.iter().enumerate() {
         if place > 0 {
             lead = lead.plain(", ");
@@ -55,14 +62,21 @@ pub(in crate::desk) fn ruled(
         view = view.line(names("Off now: ", &denied));
     }
     if allow {
-        for tool in denied.iter().take(NAMES) {
-            let by = said.denies(&tool.name).unwrap_or_default();
+        for one in still.iter().take(NAMES) {
+            let line = Text::default()
+                .code(visible(&one.tool))
+                .plain(" stays off, since ");
+            let line = match &one.by {
+                Some(by) => line
+                    .bold(shortened(by, 40))
+                    .plain(" denied ")
+                    .code(visible(&one.pattern)),
+                None => line.code(visible(&one.pattern)).plain(" is denied"),
+            };
             view = view.line(
-                Text::default()
-                    .code(&tool.name)
-                    .plain(" stays off, since ")
-                    .code(visible(by))
-                    .plain(" is denied; allow just that to take it back."),
+                line.plain("; ")
+                    .code(format!("/mcp allow {server} {}", visible(&one.pattern)))
+                    .plain(" takes that back."),
             );
         }
     }

@@ -7,11 +7,11 @@ use super::super::super::records::{AuthKind, ConnectFlow, Flow, FlowKind};
 use super::super::super::refusal::Refusal;
 use super::super::super::turn::Turn;
 use super::super::Done;
+use super::address::address_in;
 use super::{AUTHORIZATION, header_name, secret_in};
 use crate::command::{ConnectAuth, ConnectLine};
 use crate::config::{
-    Definition, GivenFor, RemoteAuth, RemoteServer, SecretName, is_secret_name, is_secret_value,
-    mask_value,
+    Definition, RemoteAuth, RemoteServer, SecretName, is_secret_name, is_secret_value, mask_value,
 };
 use crate::policy::Action;
 use crate::reload::Loaded;
@@ -60,7 +60,8 @@ impl Turn<'_> {
             ..ConnectFlow::default()
         };
         self.move_to(&mut connect, server.url.clone()).await?;
-        let flow = self.new_connect();
+        let mut flow = self.new_connect();
+        self.seal_address(&mut flow, &mut connect).await?;
         self.connect_on(flow, connect).await
     }
 
@@ -81,12 +82,13 @@ impl Turn<'_> {
             private: self.private,
             ..ConnectFlow::default()
         };
+        let mut flow = self.new_connect();
         if !asks_address {
             self.move_to(&mut connect, server.url.clone()).await?;
+            self.seal_address(&mut flow, &mut connect).await?;
             (connect.auth, connect.secret) = (None, None);
             connect.asks_auth = true;
         }
-        let flow = self.new_connect();
         self.connect_on(flow, connect).await
     }
 
@@ -97,7 +99,7 @@ impl Turn<'_> {
         url: &str,
         timeout_ms: Option<u64>,
     ) -> Done {
-        let url = super::address_in(url)?;
+        let url = address_in(url)?;
         let mut connect = ConnectFlow {
             name: Some(name.to_owned()),
             private: self.private,
@@ -105,7 +107,8 @@ impl Turn<'_> {
             ..ConnectFlow::default()
         };
         self.move_to(&mut connect, url).await?;
-        let flow = self.new_connect();
+        let mut flow = self.new_connect();
+        self.seal_address(&mut flow, &mut connect).await?;
         self.connect_on(flow, connect).await
     }
 
@@ -126,6 +129,7 @@ impl Turn<'_> {
         }
         self.move_to(&mut connect, line.url).await?;
         let mut flow = self.new_connect();
+        self.seal_address(&mut flow, &mut connect).await?;
         if !line.headers.is_empty() {
             connect.keeps_headers = false;
         }
@@ -184,17 +188,8 @@ impl Turn<'_> {
             let stored = self.keep_for_connect(flow, connect, &name, secret).await?;
             stored.placeholder()
         } else {
-            // The try sends it already, before anybody has agreed to anything.
-            let server = connect.name.clone().unwrap_or_default();
             for (_, secret) in SecretName::all_in(&value) {
-                let place = GivenFor::place_of(&connect.url);
-                self.may_have(&server, &secret, &place, false).await?;
-                if !self.is_given_for(&secret, &connect.url).await? {
-                    return Err(Refusal::Plain(format!(
-                        "No server here is sent the key `{secret}` at that address, so it is not taken from the line. Write \
-                         the key itself: I delete the message and keep it where nobody sees it."
-                    )));
-                }
+                self.is_theirs(connect, &secret).await?;
             }
             value
         };

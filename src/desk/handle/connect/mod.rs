@@ -1,14 +1,13 @@
 //! Connecting a remote server: its address, a try while the person watches, its name, what proves who is there, and then a
 //! proposal like any other. Secrets go to the store as they come; a flow knows their names alone.
 
+mod address;
 mod begin;
 mod naming;
 mod offer;
 mod plan;
 mod probe;
 mod write;
-
-use url::Url;
 
 use super::super::action::FlowVerb;
 use super::super::records::{AuthKind, ConnectFlow, ConnectStep, Flow, FlowKind, Records};
@@ -19,11 +18,12 @@ use super::Done;
 use super::add::safe_name;
 use super::handoff::Kind;
 use crate::chat::View;
-use crate::config::{FileKind, GivenFor, SecretName};
+use crate::config::{FileKind, GivenFor, SecretName, is_secret_value};
 use crate::policy::Action;
 use crate::reload::Loaded;
 use crate::secret::Secret;
 
+use address::address_in;
 use plan::{Plan, plan};
 
 pub(super) use begin::remote_in;
@@ -117,7 +117,7 @@ impl Turn<'_> {
     /// Text from a person who connects a server.
     pub(super) async fn connect_answered(
         &mut self,
-        flow: Flow,
+        mut flow: Flow,
         mut connect: ConnectFlow,
         text: &str,
     ) -> Done {
@@ -125,7 +125,11 @@ impl Turn<'_> {
         match connect.step {
             ConnectStep::Address | ConnectStep::Broken => {
                 let url = address_in(text)?;
+                if is_secret_value(&url) {
+                    connect.notes.extend(self.hide_what_was_said().await);
+                }
                 self.move_to(&mut connect, url).await?;
+                self.seal_address(&mut flow, &mut connect).await?;
             }
             ConnectStep::Probing => {
                 return Err(Refusal::Plain(
@@ -331,34 +335,6 @@ fn is_taken(loaded: &Loaded, name: &str) -> bool {
     is_own(FileKind::Local) || is_own(FileKind::Remote) || admin.any(|other| other.as_str() == name)
 }
 
-/// The address in what somebody typed; a scheme that is left out is https.
-fn address_in(text: &str) -> Result<String, Refusal> {
-    let text = text.trim().trim_matches(['<', '>', '"', '`']);
-    let words = || {
-        Refusal::Plain(
-            "That is no address. One looks like `https://mcp.example.com/mcp`; send it, or `/cancel`."
-                .to_owned(),
-        )
-    };
-    if text.is_empty() || text.contains(char::is_whitespace) {
-        return Err(words());
-    }
-    let host = text.split(['/', ':']).next().unwrap_or_default();
-    if !text.contains("://") && !host.contains('.') && host != "localhost" {
-        // A word of small talk.
-        return Err(words());
-    }
-    let whole = if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("https://{text}")
-    };
-    match Url::parse(&whole) {
-        Ok(url) if url.has_host() && matches!(url.scheme(), "http" | "https") => Ok(whole),
-        _ => Err(words()),
-    }
-}
-
 /// RFC 9110: a token.
 fn header_name(text: &str) -> Result<String, Refusal> {
     let name = text.trim().trim_end_matches(':');
@@ -397,25 +373,6 @@ pub(super) fn secret_in(text: &str, auth: Option<AuthKind>) -> Result<Secret, Re
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_is_read_as_people_send_it() {
-        for (text, url) in [
-            (
-                " https://mcp.linear.app/mcp\n",
-                Some("https://mcp.linear.app/mcp"),
-            ),
-            ("mcp.linear.app/mcp", Some("https://mcp.linear.app/mcp")),
-            ("<http://localhost:1/mcp>", Some("http://localhost:1/mcp")),
-            ("what is an address?", None),
-            ("hello", None),
-            ("ftp://x.example", None),
-            ("https://", None),
-            ("", None),
-        ] {
-            assert_eq!(address_in(text).ok().as_deref(), url, "{text}");
-        }
-    }
 
     #[test]
     fn a_secret_is_read_and_never_repeated() {

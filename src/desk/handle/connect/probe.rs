@@ -18,7 +18,7 @@ use super::AUTHORIZATION;
 use super::begin::remote_in;
 use crate::actor::ActorId;
 use crate::chat::{Answer, MessageId};
-use crate::config::RemoteAuth;
+use crate::config::{RemoteAuth, SecretName};
 use crate::registry::{AuthWanted, ProbeAsk, Probed};
 use crate::thread::ThreadId;
 
@@ -55,8 +55,7 @@ impl Turn<'_> {
             _ => connect.headers.clone(),
         };
         if connect.unproved {
-            headers
-                .retain(|(_, value)| super::super::super::keeping::placeholders(value).is_empty());
+            headers.retain(|(_, value)| SecretName::all_in(value).is_empty());
         }
         let auth = match (connect.auth, &connect.secret) {
             (Some(AuthKind::Bearer), Some(secret)) if !connect.unproved => {

@@ -116,8 +116,8 @@ pub(in crate::desk::handle) fn question(flow: &EditFlow) -> View {
         ),
         Some(EditField::Cwd) => ask(
             &title,
-            "Which folder on the bot's machine should it work in?",
-            "/srv/files",
+            "Which folder should it work in? A name alone is one inside this chat's own folder.",
+            "files",
         )
         .row([Button::new("Chat's own folder", "0")]),
         Some(EditField::Network) => ask(

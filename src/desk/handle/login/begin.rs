@@ -140,7 +140,10 @@ impl Turn<'_> {
         };
         let RemoteAuth::OAuth(credential) = &server.auth else {
             let how = match server.auth {
-                RemoteAuth::None | RemoteAuth::OAuth(_) => "without a login",
+                RemoteAuth::None | RemoteAuth::OAuth(_) if server.secret_names().is_empty() => {
+                    "without a login"
+                }
+                RemoteAuth::None | RemoteAuth::OAuth(_) => "with the key that you gave",
                 RemoteAuth::Bearer(_) => "with a token",
                 RemoteAuth::ApiKey { .. } => "with an API key",
             };
@@ -149,16 +152,19 @@ impl Turn<'_> {
                     "{name} is offered by who runs this bot, and is used {how}. There is nothing to log in to."
                 )));
             }
+            if let Some(secret) = server.secret_names().first()
+                && server.auth == RemoteAuth::None
+            {
+                return Err(Refusal::Plain(format!(
+                    "{name} is used {how} as `{secret}`. `/mcp secrets set {secret} for {name}` gives it another one."
+                )));
+            }
             return Err(Refusal::Plain(format!(
                 "{name} is used {how}. To log in there instead, send `/mcp connect {name} {} --oauth`.",
                 crate::config::masked_url(&server.url)
             )));
         };
-        let snapshot = self.hall.parts.registry.snapshot(self.thread);
-        let state = snapshot.as_ref().and_then(|s| s.server(name.as_str()));
-        if state.is_some_and(|server| server.state == ServerState::WaitingForApproval) {
-            return Err(Refusal::WaitsForApproval(name.to_string()));
-        }
+        self.is_agreed_to(name)?;
         if server.disabled {
             return Err(Refusal::Plain(format!(
                 "{name} is switched off. Switch it on with `/mcp enable {name}`, then log in."
