@@ -16,7 +16,9 @@ use switchboard::config::{
 };
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::AddressRules;
-use switchboard::registry::{Keys, NoToken, Outside, Registry, RegistryOptions, ServerState};
+use switchboard::registry::{
+    Keys, NoCache, NoToken, Outside, Registry, RegistryOptions, ServerState,
+};
 use switchboard::secret::Secret;
 use switchboard::thread::ThreadId;
 use url::Url;
@@ -26,7 +28,7 @@ use crate::calls::{Called, Caller, compare};
 use crate::sample::Samples;
 use crate::table::{Limit, Row, Unit};
 use crate::web_server::{Everything, WebServer};
-use crate::world::{NoCache, pause, thread};
+use crate::world::{pause, thread};
 
 /// No connection takes this long; past it the rows are given up.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -6,13 +6,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use switchboard::config::ServerName;
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::{HostPolicy, Rules};
 use switchboard::registry::{
-    NoKeys, Outside, Registry, RegistryOptions, ServerState, Snapshot, ToolCache,
+    NoCache, NoKeys, Outside, Registry, RegistryOptions, ServerState, Snapshot,
 };
 use switchboard::reload::{Reload, ReloadNotice, ReloadOptions};
 use switchboard::sandbox::Sandbox;
@@ -196,17 +194,4 @@ fn document(servers: &[Entry]) -> Value {
         .map(|(name, command)| (name.clone(), entry(command)))
         .collect();
     json!({ "mcpServers": servers })
-}
-
-/// Remembers nothing, so that each tool that is seen came from a server.
-#[derive(Debug)]
-pub(crate) struct NoCache;
-
-#[async_trait]
-impl ToolCache for NoCache {
-    fn get(&self, _: ThreadId, _: &ServerName, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn put(&self, _: ThreadId, _: &ServerName, _: Option<(&str, &Value)>) {}
 }
