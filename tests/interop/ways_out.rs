@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
+use switchboard::audit::What;
 use switchboard::config::{
     HostPattern, NetworkGrant, Revision, ServerName, StdioServer, ThreadConfig,
 };
@@ -15,10 +16,11 @@ use switchboard::net::egress::{Contact, Egress, Patience};
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::{AddressRules, Tier};
 use switchboard::registry::{
-    CallRequest, Content, NetworkBook, NoKeys, Notice, Outside, Registry, RegistryOptions,
-    ServerState, ToolCache, WaysOut,
+    CallRequest, Content, NetworkBook, NoCache, NoKeys, Notice, Outside, Registry, RegistryOptions,
+    ServerState, WaysOut,
 };
 use switchboard::sandbox::{self, Choice, Sandbox};
+use switchboard::store::Store;
 use switchboard::thread::ThreadId;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
@@ -26,17 +28,6 @@ use tokio::sync::mpsc;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_switchboard");
 const THREAD: ThreadId = ThreadId::Local;
 const PATIENCE: Duration = Duration::from_mins(5);
-
-#[derive(Debug)]
-struct NoCache;
-
-impl ToolCache for NoCache {
-    fn get(&self, _: ThreadId, _: &ServerName, _: &str) -> Option<serde_json::Value> {
-        None
-    }
-
-    fn put(&self, _: ThreadId, _: &ServerName, _: Option<(&str, &serde_json::Value)>) {}
-}
 
 #[derive(Debug, Default)]
 struct Book(Mutex<BTreeSet<(String, bool)>>);
@@ -57,6 +48,7 @@ struct Room {
     registry: Registry,
     notices: mpsc::Receiver<Notice>,
     book: Arc<Book>,
+    store: Store,
     revision: u8,
     _folder: tempfile::TempDir,
 }
@@ -87,9 +79,11 @@ impl Room {
             },
             ..NetOptions::default()
         });
+        let store = Store::open(&data).expect("a store");
         let book = Arc::new(Book::default());
         let own: Arc<Book> = Arc::clone(&book);
         let outside = Outside {
+            audit: Arc::new(store.ledger(Arc::new(|| 0))),
             sandbox,
             ways_out: Some(WaysOut {
                 egress: Egress::new(net.clone(), &run, Patience::default()),
@@ -103,6 +97,7 @@ impl Room {
             registry,
             notices,
             book,
+            store,
             revision: 0,
             _folder: folder,
         }
@@ -132,6 +127,19 @@ impl Room {
             ServerState::Ready { .. } => Ok(()),
             other => Err(format!("{other:?}")),
         }
+    }
+
+    /// What the audit has of the server's packages: which, and what became of it.
+    fn installed(&self) -> Vec<(String, String)> {
+        let lines = self.store.audit(THREAD, 100, Some("reach"));
+        let lines = lines.expect("the audit can be read").into_iter();
+        let each = lines.filter_map(|noted| match noted.entry.what {
+            What::Installed {
+                package, outcome, ..
+            } => Some((package, outcome)),
+            _ => None,
+        });
+        each.collect()
     }
 
     async fn text(&self, tool: &str, arguments: serde_json::Value) -> String {
@@ -300,6 +308,8 @@ async fn d11_a_package_is_pinned_installed_once_and_started_without_a_network() 
     room.has(exact.clone())
         .await
         .expect("it is installed and ready");
+    let told = (pinned.package.clone(), "installed".to_owned());
+    assert_eq!(room.installed(), [told]);
     let again = room.registry.pin(THREAD, &exact).await;
     assert!(again.expect("no question").expect("a package").is_there);
     let said = room.text("echo", json!({"message": "hello"})).await;
@@ -315,12 +325,20 @@ async fn d11_a_package_is_pinned_installed_once_and_started_without_a_network() 
             &["npx", "-y", "@modelcontextprotocol/server-everything@^9999"],
             "has no version that fits",
         ),
+        (
+            &[
+                "npx",
+                "-y",
+                "@modelcontextprotocol/server-everything@99.99.99",
+            ],
+            "has no version that fits",
+        ),
     ] {
         let refused = room
             .registry
             .pin(THREAD, &server(line, NetworkGrant::None))
             .await;
-        let refused = refused.expect_err("there is none").to_lowercase();
+        let refused = refused.expect_err("there is none").words.to_lowercase();
         assert!(refused.contains(words), "{refused}");
     }
 }
@@ -331,6 +349,10 @@ async fn d11_a_package_of_python_likewise() {
     let open = server(&["uvx", "mcp-server-time"], NetworkGrant::None);
     let pinned = room.registry.pin(THREAD, &open).await;
     let pinned = pinned.expect("an answer of the index").expect("a package");
+    let missing = server(&["uvx", "mcp-server-time@9999.9.9"], NetworkGrant::None);
+    let refused = room.registry.pin(THREAD, &missing).await;
+    let refused = refused.expect_err("there is none").words;
+    assert!(refused.contains("has no version that fits"), "{refused}");
     let exact = StdioServer {
         args: pinned.args.clone(),
         ..open

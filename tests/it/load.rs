@@ -12,8 +12,8 @@ use switchboard::gate::{Caller, Gate, GateError, GateParts, ticks};
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::{HostPolicy, Rules};
 use switchboard::registry::{
-    CallError, CallOutcome, CallRequest, NoKeys, Outside, Registry, RegistryOptions, ServerState,
-    ToolCache,
+    CallError, CallOutcome, CallRequest, NoCache, NoKeys, Outside, Registry, RegistryOptions,
+    ServerState,
 };
 use switchboard::store::{Store, Verdict};
 use switchboard::thread::ThreadId;
@@ -32,17 +32,6 @@ struct House {
     rules: Rules,
     store: Store,
     _folder: tempfile::TempDir,
-}
-
-#[derive(Debug)]
-struct NoCache;
-
-impl ToolCache for NoCache {
-    fn get(&self, _: ThreadId, _: &ServerName, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn put(&self, _: ThreadId, _: &ServerName, _: Option<(&str, &Value)>) {}
 }
 
 fn thread(id: i64) -> ThreadId {

@@ -10,6 +10,7 @@
 
 mod desk;
 mod faults;
+mod gate;
 mod house;
 mod load;
 mod oauth;

@@ -131,7 +131,9 @@ fn parrot() -> Handler {
                         file.name, file.size
                     ))
                 }
-                EventKind::Migrated { .. } | EventKind::Left => View::error("not from a terminal"),
+                EventKind::Edited(_) | EventKind::Migrated { .. } | EventKind::Left => {
+                    View::error("not from a terminal")
+                }
             };
             // Yielding in between shows that a script waits for the answer and not for the delivery.
             tokio::task::yield_now().await;

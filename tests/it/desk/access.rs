@@ -6,12 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use switchboard::actor::{ActorId, Standing};
 use switchboard::app::{House, HouseOptions};
-use switchboard::chat::{Answer, EventKind};
+use switchboard::chat::{Answer, EventKind, MessageId};
 use switchboard::policy::{Given, HostPolicy, Patterns, WhoAdds};
 use switchboard::registry::ServerState;
 use switchboard::thread::ThreadId;
 
-use crate::support::chat::{Chat, plain};
+use crate::support::chat::{Chat, plain, steady};
 use crate::support::hostile::{Far, Manners};
 use crate::support::world::{PROGRAM, Person, World, misbehave, within, write};
 
@@ -453,8 +453,43 @@ async fn a_tightened_policy_stops_what_runs_and_a_loosened_one_starts_it() {
     let reason = failed(&world, &bob, "steady").await;
     assert!(reason.contains("does not allow"), "{reason}");
     within(is_ready("demo")).await.unwrap();
+    // The chat is told once, of this server alone.
+    let told = world
+        .sees(own(3), |shown| {
+            plain(&shown.view).contains("changed its policy")
+        })
+        .await;
+    let told = plain(&told.view).replace(&misbehave().display().to_string(), "/opt/misbehave");
+    insta::assert_snapshot!("policy_stopped", steady(&told));
     edit_policy(&world, "{}");
     within(is_ready("steady")).await.unwrap();
+    let told = world
+        .sees(own(3), |shown| plain(&shown.view).contains("starts anew"))
+        .await;
+    insta::assert_snapshot!("policy_starts", steady(&plain(&told.view)));
+    let transcript = world.transcript(own(3));
+    // The second change is told in the message of the first, unless that is closed already.
+    let messages = transcript.matches("changed its policy").count();
+    assert!((1..=2).contains(&messages), "{transcript}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_changes_nothing_for_a_chat_is_not_told_there() {
+    let world = careful(|policy| policy.allow.people = vec![ActorId::telegram(3)]);
+    let bob = alone(&world, 3);
+    world.edit_on_host(
+        own(3),
+        &json!({"mcpServers": {"demo": {"command": "switchboard", "args": ["demo-server"]}}})
+            .to_string(),
+    );
+    types(&bob, "/mcp list").await;
+    edit_policy(&world, r#"{"launchers": {"deny": ["misbehave"]}}"#);
+    within(world.house.reload.heed_policy()).await;
+    let list = bob.says("/mcp list").await;
+    assert!(list.contains("demo"), "{list}");
+    let transcript = world.transcript(own(3));
+    assert!(!transcript.contains("changed its policy"), "{transcript}");
     world.close().await;
 }
 
@@ -472,10 +507,13 @@ async fn a_broken_policy_keeps_what_held_and_operators_hear_of_it() {
     assert!(bob.says("/mcp").await.contains("Servers in this chat"));
     let refused = olga.says("/admin allow 4").await;
     assert!(refused.contains("mend it there first"), "{refused}");
+    insta::assert_snapshot!("policy_broken_panel", steady(&olga.says("/admin").await));
     edit_policy(&world, "{}");
     world
         .sees(own(1), |shown| plain(&shown.view).contains("is good again"))
         .await;
+    let panel = olga.says("/admin").await;
+    assert!(!panel.contains("broken"), "{panel}");
     assert!(
         world.house.registry.snapshot(own(3)).is_none(),
         "nobody let them in any more"
@@ -662,8 +700,7 @@ async fn whom_a_group_sends_for_a_secret_answers_that_and_nothing_else() {
     let group = ThreadId::telegram(GROUP, None);
     ann.says(&format!("/mcp connect hub {} --bearer", far.url()))
         .await;
-    let link = world.chat.newest(group).view.links.remove(0).url;
-    let start = format!("/start {}", link.split("start=").nth(1).unwrap());
+    let start = format!("/start {}", world.chat.nonce(group));
     let other = alone(&world, 4).says(&start).await;
     assert!(other.contains("not open to everybody"), "{other}");
     let home = alone(&world, 2);
@@ -681,5 +718,85 @@ async fn whom_a_group_sends_for_a_secret_answers_that_and_nothing_else() {
         .await;
     assert!(over.contains("That question is over"), "{over}");
     assert_eq!(world.config(own(2)), None);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_command_goes_through_the_door_and_is_answered_once_in_a_while() {
+    const KEY: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let world = careful(|policy| policy.allow.people = vec![ActorId::telegram(3)]);
+    let edits = |text: &str| EventKind::Edited(text.to_owned());
+    // A stranger is told what every stranger is told, once an hour.
+    let eve = alone(&world, 4);
+    for number in 0..20 {
+        eve.does(Some(MessageId(number)), edits("/mcp list")).await;
+    }
+    let told = world.chat.messages(own(4));
+    assert_eq!(told.len(), 1, "{}", world.transcript(own(4)));
+    assert!(!plain(&told[0].view).contains("edited"));
+    // Somebody who is let in hears once why nothing happens.
+    let bob = alone(&world, 3);
+    for number in 0..20 {
+        bob.does(Some(MessageId(number)), edits("/mcp list")).await;
+    }
+    let told = world.chat.messages(own(3));
+    assert_eq!(told.len(), 1, "{}", world.transcript(own(3)));
+    assert!(plain(&told[0].view).contains("An edited command does not run"));
+    // A key is taken away whenever it comes, and never repeated.
+    world.chat.forbid([KEY.to_owned()]);
+    for _ in 0..2 {
+        bob.does(Some(MessageId(77)), edits(&format!("/mcp show {KEY}")))
+            .await;
+    }
+    assert_eq!(world.chat.deleted(), [MessageId(77)]);
+    assert!(bob.sees_now().contains("I deleted your message"));
+    assert_eq!(world.chat.messages(own(3)).len(), 2);
+    assert_eq!(world.chat.leaks(), [""; 0]);
+    world.pass(HOUR);
+    bob.does(Some(MessageId(78)), edits("/mcp list")).await;
+    assert!(bob.sees_now().contains("An edited command does not run"));
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_the_policy_that_follow_each_other_are_told_in_one_message() {
+    let world = careful(|policy| {
+        policy.allow.people = vec![ActorId::telegram(3)];
+        policy.local_servers = WhoAdds::Everyone;
+    });
+    let bob = alone(&world, 3);
+    let file = json!({"mcpServers": {"steady": {"command": misbehave(), "args": []}}});
+    world.edit_on_host(own(3), &file.to_string());
+    types(&bob, "/mcp list").await;
+    let ready = world.house.registry.wait(own(3), |snapshot| {
+        let server = snapshot.server("steady");
+        server.is_some_and(|server| matches!(server.state, ServerState::Ready { .. }))
+    });
+    within(ready).await.unwrap();
+    let told = || {
+        let shown = world.chat.messages(own(3)).into_iter();
+        let screens = shown.map(|shown| plain(&shown.view));
+        screens
+            .filter(|screen| screen.contains("changed its policy"))
+            .collect::<Vec<_>>()
+    };
+    let (open, closed) = ("{}", r#"{"launchers": {"deny": ["misbehave"]}}"#);
+    for _ in 0..6 {
+        for text in [closed, open, closed] {
+            world.edit_policy(text).await;
+            within(world.house.desk.quiet()).await;
+        }
+    }
+    world
+        .glimpses(own(3), |screen| screen.contains("does not run any more"))
+        .await;
+    assert_eq!(told().len(), 1, "{}", world.transcript(own(3)));
+    world.edit_policy(open).await;
+    world
+        .glimpses(own(3), |screen| {
+            screen.contains("changed its policy") && screen.contains("starts anew")
+        })
+        .await;
+    assert_eq!(told().len(), 1, "{}", world.transcript(own(3)));
     world.close().await;
 }

@@ -178,6 +178,8 @@ async fn an_upload_adds_or_replaces_and_a_download_brings_it_back() {
     );
     assert_eq!(config(&world)["globalShortcut"], "Ctrl+Space");
 
+    insta::assert_snapshot!("undo_replaced", steady(&ann.says("/mcp undo").await));
+    ann.presses("Cancel").await;
     insta::assert_snapshot!("download", steady(&ann.says("/mcp download").await));
     let sent = world
         .chat
@@ -294,5 +296,48 @@ async fn d37_uploads_are_bounded_and_say_nothing_twice() {
     let config: Value = serde_json::from_str(&world.config(ThreadId::Local).unwrap()).unwrap();
     let servers = config["mcpServers"].as_object().unwrap();
     assert_eq!(servers.keys().collect::<Vec<_>>(), ["demo"]);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_of_what_is_there_offers_only_to_replace_the_rest() {
+    let world = World::open();
+    let ann = world.ann();
+    let entry = json!({"type": "stdio", "command": "switchboard", "args": ["demo-server"]});
+    let all = json!({"mcpServers": {"a": entry, "b": entry, "c": entry}});
+    ann.sends("all.json", all.to_string().as_bytes(), "").await;
+    ann.presses("Apply").await;
+    let two = json!({"mcpServers": {"a": entry, "b": entry}});
+    let told = ann.sends("two.json", two.to_string().as_bytes(), "").await;
+    insta::assert_snapshot!("upload_there_already", steady(&told));
+    let replaces = ann.presses("Replace all").await;
+    assert!(replaces.contains("removes *c*"), "{replaces}");
+    let back = ann.presses("Only add").await;
+    assert!(
+        back.contains("nothing to change") && !back.contains("[Apply]"),
+        "{back}"
+    );
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d01_the_tier_stands_in_every_proposal_about_a_local_server() {
+    let world = World::with_demo().await;
+    let ann = world.ann();
+    for line in [
+        // Another server runs the very same.
+        "/mcp add twin -- switchboard demo-server",
+        "/mcp edit demo args=demo-server",
+        "/mcp edit demo args='demo-server more'",
+        "/mcp edit demo env.A=1",
+        "/mcp rename demo toys",
+    ] {
+        let proposal = ann.says(line).await;
+        if proposal.contains("nothing to change") {
+            continue;
+        }
+        assert!(proposal.contains("sandbox"), "{line}: {proposal}");
+        ann.presses("Cancel").await;
+    }
     world.close().await;
 }

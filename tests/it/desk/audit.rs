@@ -3,25 +3,15 @@
 use std::time::Duration;
 
 use switchboard::actor::Standing;
-use switchboard::chat::AttachmentKind;
+use switchboard::chat::{AttachmentKind, EventKind};
 use switchboard::policy::HostPolicy;
 use switchboard::store::Verdict;
 use switchboard::thread::ThreadId;
 
-use crate::support::chat::steady;
-use crate::support::world::World;
+use crate::support::chat::{plain, steady};
+use crate::support::world::{World, within};
 
 const THREAD: ThreadId = ThreadId::Local;
-
-async fn with_demo() -> World {
-    let world = World::open();
-    world
-        .ann()
-        .says("/mcp add demo -- switchboard demo-server")
-        .await;
-    world.ann().presses("Apply").await;
-    world
-}
 
 /// Ids of changes and times of calls differ from run to run.
 fn without_ids(screen: &str) -> String {
@@ -61,7 +51,7 @@ fn in_order(screen: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_is_told_in_words_as_files_and_verified() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let ann = world.ann();
     ann.says("/mcp call demo echo text=hello").await;
     ann.says("/mcp call demo echo text=ghp_0123456789abcdefghijklmnopqrstuvwxyz12")
@@ -124,7 +114,7 @@ async fn only_who_configures_reads_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d36_what_cannot_be_written_down_is_not_called_and_not_switched_on() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let path = world.data().join("state/local/audit.jsonl");
     let away = world.data().join("away.jsonl");
     let world = {
@@ -265,5 +255,83 @@ async fn starts_that_fail_restarts_and_the_policy_are_told_without_secrets() {
     ] {
         assert!(screen.contains(told), "{told}: {screen}");
     }
+    world.close().await;
+}
+
+/// The lines of calls, as they stand in the file.
+fn of_calls(lines: &[serde_json::Value]) -> Vec<serde_json::Value> {
+    let is_call = |line: &&serde_json::Value| line["what"] == "calling" || line["what"] == "called";
+    lines.iter().filter(is_call).cloned().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_written_down_before_it_is_made() {
+    let world = World::with_demo().await;
+    let ann = world.ann();
+    ann.begins(
+        None,
+        EventKind::Text("/mcp call demo countdown from=100".to_owned()),
+    );
+    let begun = world.noted(THREAD, |lines| of_calls(lines).pop()).await;
+    assert_eq!(begun["what"], "calling");
+    assert_eq!(begun["by"]["name"], "Ann");
+    assert_eq!(
+        (&begun["server"], &begun["tool"]),
+        (&"demo".into(), &"countdown".into())
+    );
+    let lines = world.house.store.audit(THREAD, 1, Some("demo")).unwrap();
+    let told = serde_json::to_value(&lines[0].entry).unwrap();
+    assert_eq!(told["what"], "calling", "nothing else tells of it yet");
+    let is_live = async {
+        while !plain(&world.chat.newest(THREAD).view).contains('%') {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(is_live).await;
+    ann.presses("Stop").await;
+    let ended = world
+        .noted(THREAD, |lines| of_calls(lines).get(1).cloned())
+        .await;
+    assert_eq!(ended["what"], "called");
+    for same in ["call", "arguments_sha256", "by", "tool"] {
+        assert_eq!(begun[same], ended[same], "{same}");
+    }
+    // Of one that ended, one line is told.
+    let screen = ann.says("/mcp audit demo").await;
+    assert_eq!(screen.matches("countdown").count(), 1, "{screen}");
+    assert!(!screen.contains("a call began"), "{screen}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_of_what_is_off_or_never_called_is_written_down() {
+    const CANARY: &str = "ghp_0123456789abcdefghijklmnopqrstuvwxyz12";
+    let world = World::with_demo().await;
+    let ann = world.ann();
+    ann.says("/mcp tools demo echo mode=never").await;
+    ann.says("/mcp deny demo roll").await;
+    ann.says(&format!("/mcp call demo echo text={CANARY}"))
+        .await;
+    ann.says("/mcp call demo roll sides=6").await;
+    let refused = of_calls(&world.audit(THREAD));
+    let told: Vec<_> = refused
+        .iter()
+        .map(|line| {
+            (
+                line["what"].as_str().unwrap(),
+                line["outcome"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    let never = "it is never called here; that was decided in this chat";
+    assert_eq!(
+        told,
+        [
+            ("called", never),
+            ("called", "`roll` of `demo` is off here")
+        ]
+    );
+    assert!(refused.iter().all(|line| line["by"]["name"] == "Ann"));
+    assert!(!format!("{refused:?}").contains(CANARY));
     world.close().await;
 }

@@ -6,20 +6,9 @@ use switchboard::thread::ThreadId;
 use crate::support::chat::{plain, steady};
 use crate::support::world::World;
 
-async fn with_demo() -> World {
-    let world = World::open();
-    world
-        .ann()
-        .says("/mcp add demo -- switchboard demo-server")
-        .await;
-    let applied = world.ann().presses("Apply").await;
-    assert!(applied.contains("*demo* · 6 tools"), "{applied}");
-    world
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn arguments_come_as_pairs_as_json_and_by_questions() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let ann = world.ann();
     insta::assert_snapshot!(
         "echo",
@@ -55,7 +44,7 @@ async fn arguments_come_as_pairs_as_json_and_by_questions() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn results_come_as_what_they_are() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let ann = world.ann();
     let picture = ann.says("/mcp call demo picture").await;
     let view = world
@@ -74,7 +63,7 @@ async fn results_come_as_what_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d18_a_long_result_is_shown_in_part_and_all_of_it_is_a_file() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let ann = world.ann();
     let long = "x".repeat(40_000);
     ann.says(&format!("/mcp call demo echo text={long}")).await;
@@ -86,7 +75,7 @@ async fn d18_a_long_result_is_shown_in_part_and_all_of_it_is_a_file() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_is_one_live_message_and_stop_cancels() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let ann = world.ann();
     ann.begins(
         None,
@@ -123,7 +112,7 @@ async fn progress_is_one_live_message_and_stop_cancels() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn test_status_logs_and_restart() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let ann = world.ann();
     insta::assert_snapshot!("test_passed", steady(&ann.says("/mcp test demo").await));
     insta::assert_snapshot!("logs_empty", steady(&ann.says("/mcp logs demo").await));
@@ -180,7 +169,7 @@ async fn d14_a_server_cannot_take_the_place_of_a_command() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d15_what_a_tool_answers_is_data_and_does_nothing() {
-    let world = with_demo().await;
+    let world = World::with_demo().await;
     let ann = world.ann();
     let before = world.config(ThreadId::Local);
     for text in [

@@ -7,7 +7,9 @@ use std::sync::Mutex;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
+use switchboard::actor::Standing;
 use switchboard::settings::{Flags, Settings};
+use switchboard::thread::ThreadId;
 
 use super::remote::idp::{Idp, through_our_page};
 use super::remote::{LOCAL, open, token};
@@ -312,5 +314,111 @@ async fn nothing_that_is_written_or_sent_has_a_secret_in_it() {
     world.chat.forbid([]);
     look_through(&data);
     assert_eq!(*LOGGED.lock().unwrap(), [""; 0]);
+    world.close().await;
+}
+
+/// What a careless hand may paste in the place of a name, and the part that is a key.
+const PASTED: [(&str, &str); 3] = [
+    (
+        "http://h.example/?apiKey=leakSECRETkey08",
+        "leakSECRETkey08",
+    ),
+    (
+        "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+        "0123456789abcdefghij",
+    ),
+    (
+        "github_pat_11ABCDEFG0abcdefghijkl_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR",
+        "11ABCDEFG0abcdefghijkl",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_typed_in_the_place_of_a_name_is_not_repeated() {
+    let group = ThreadId::telegram(-100_700, None);
+    let world = World::open_with(open);
+    let ann = world.person("ann", group, false);
+    world.chat.set_standing(&ann.id(), Standing::Administrator);
+    ann.says("/mcp add demo -- switchboard demo-server").await;
+    ann.presses("Apply").await;
+    let lower = PASTED.map(|(_, key)| key.to_lowercase());
+    let keys = PASTED.map(|(_, key)| key.to_owned());
+    world.chat.forbid(keys.into_iter().chain(lower));
+    let mut lines = vec![
+        "/mcp KEY".to_owned(),
+        "/mcp KEY demo".to_owned(),
+        "/mcp help KEY".to_owned(),
+        "/help KEY".to_owned(),
+        "/mcp secrets KEY".to_owned(),
+        "/mcp secrets set KEY".to_owned(),
+        "/mcp secrets set KEY for demo".to_owned(),
+        "/mcp secrets set NAME for KEY".to_owned(),
+        "/mcp secrets remove KEY".to_owned(),
+        "/mcp audit KEY".to_owned(),
+        "/mcp add-json KEY {}".to_owned(),
+        r#"/mcp add-json {"mcpServers": {"KEY": {"command": "x"}}}"#.to_owned(),
+        r#"/mcp add-json {"mcpServers": {"x": {"command": "x", "KEY": 1}}}"#.to_owned(),
+        "/mcp add KEY -- switchboard demo-server".to_owned(),
+        "/mcp add 'KEY".to_owned(),
+        "/mcp add x --KEY y".to_owned(),
+        "/mcp call demo__KEY".to_owned(),
+        "/mcp call demo echo KEY".to_owned(),
+        "/mcp call demo echo KEY=1".to_owned(),
+        r#"/mcp call demo echo {"KEY": 1}"#.to_owned(),
+        "/mcp call demo echo {\"text\": \"KEY\"".to_owned(),
+        "/mcp edit demo KEY=1".to_owned(),
+        "/mcp edit demo env.KEY=".to_owned(),
+        "/mcp tools demo echo mode=KEY".to_owned(),
+        "/mcp rename demo KEY".to_owned(),
+        "/admin KEY".to_owned(),
+        "/admin allow KEY".to_owned(),
+        "/start KEY".to_owned(),
+        "/settings KEY".to_owned(),
+        "/mcp connect x KEY".to_owned(),
+    ];
+    for entry in switchboard::command::TABLE {
+        lines.push(format!("/mcp {} KEY", entry.name));
+        lines.push(format!("/mcp {} demo KEY", entry.name));
+        lines.push(format!("/mcp {} KEY KEY", entry.name));
+    }
+    for (pasted, _) in PASTED {
+        for line in &lines {
+            let said = line.replace("KEY", pasted);
+            let before = world.chat.deleted().len();
+            ann.says(&said).await;
+            assert_eq!(world.chat.leaks(), [""; 0], "after {line}");
+            assert!(
+                world.chat.deleted().len() > before,
+                "{line} stands there still"
+            );
+            ann.says("/cancel").await;
+        }
+    }
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_no_name_of_a_secret() {
+    const KEY: &str = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    let world = World::open();
+    let ann = world.ann();
+    for line in [
+        "/mcp secrets set KEY",
+        "/mcp secrets set KEY value",
+        "/mcp secrets set KEY for demo",
+        "/mcp secrets set NAME for KEY",
+        "/mcp secrets remove KEY",
+    ] {
+        let said = ann.says(&line.replace("KEY", KEY)).await;
+        assert!(said.contains("looks like a key itself"), "{line}: {said}");
+    }
+    assert!(!ann.says("/mcp secrets").await.contains("ghp_"));
+    ann.says(&format!("/mcp add {KEY} -- switchboard demo-server"))
+        .await;
+    let named = world.transcript(LOCAL);
+    assert!(
+        named.contains("call it `server`") && named.contains("Add server?"),
+        "{named}"
+    );
     world.close().await;
 }

@@ -133,3 +133,15 @@ async fn the_guided_edit_offers_the_network() {
     assert_eq!(network(&world), json!("none"));
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_server_is_shown_without_a_network_which_it_has_not() {
+    let world = World::open_with(|options| options.sandbox = Choice::Exactly(Tier::Strong));
+    let ann = world.ann();
+    ann.says("/mcp add demo -- switchboard demo-server").await;
+    ann.presses("Apply").await;
+    let card = ann.says("/mcp show demo").await;
+    assert!(card.contains("nothing on the network"), "{card}");
+    assert!(!card.contains("any public address"), "{card}");
+    world.close().await;
+}

@@ -7,6 +7,7 @@ use serde_json::json;
 use switchboard::actor::Standing;
 use switchboard::app::HouseOptions;
 use switchboard::config::{GivenFor, SecretName};
+use switchboard::registry::ServerState;
 use switchboard::thread::ThreadId;
 use switchboard::web::Web;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -97,6 +98,32 @@ async fn a_local_server_gets_its_secret_at_launch_and_nobody_sees_it() {
     assert_eq!(stored(&world, LOCAL), [""; 0]);
     let told = ann.says("/mcp call env env").await;
     assert!(told.contains("/mcp secrets set GH_TOKEN"), "{told}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_lacks_a_secret_says_so_after_a_restart_and_does_not_seem_asleep() {
+    let world = World::open();
+    let ann = world.ann();
+    ann.says(&format!("/mcp secrets set GH_TOKEN {CANARY}"))
+        .await;
+    add(&world, "env", "GH=${secret:GH_TOKEN}").await;
+    add(&world, "other", "LEVEL=1").await;
+    ann.says("/mcp secrets remove GH_TOKEN").await;
+    ann.presses("Forget it").await;
+    let world = world.restarted().await;
+    world.ann().says("/mcp list").await;
+    let settled = world.house.registry.wait(LOCAL, |snapshot| {
+        let server = snapshot.server("env");
+        server.is_some_and(|server| matches!(server.state, ServerState::Failed { .. }))
+    });
+    within(settled).await.unwrap();
+    insta::assert_snapshot!(
+        "lacks_a_secret",
+        steady(&world.ann().says("/mcp list").await)
+    );
+    let shown = world.ann().says("/mcp show env").await;
+    assert!(shown.contains("/mcp secrets set GH_TOKEN"), "{shown}");
     world.close().await;
 }
 
@@ -200,8 +227,7 @@ async fn in_a_group_a_value_is_taken_in_private_alone() {
     ann.says(CANARY).await;
     assert_eq!(stored(&world, GROUP), [""; 0]);
     let moved = ann.says("/mcp secrets set TOKEN").await;
-    let link = world.chat.newest(GROUP).view.links.remove(0).url;
-    let nonce = link.split("start=").nth(1).unwrap().to_owned();
+    let nonce = world.chat.nonce(GROUP);
     insta::assert_snapshot!("moved", steady(&moved).replace(&nonce, "NONCE"));
     let home = world.person("Ann", ThreadId::telegram(9, None), true);
     insta::assert_snapshot!(
@@ -252,18 +278,15 @@ async fn a_value_is_given_for_the_server_that_was_named() {
             .iter()
             .any(|seen| format!("{seen:?}").contains(CANARY))
     );
-    for line in [
-        "/mcp secrets set KEY for nobody",
-        "/mcp secrets set",
-        "/mcp secrets set a/b",
-        "/mcp secrets remove OTHER",
-        "/mcp secrets dance",
+    for (line, why) in [
+        ("set KEY for nobody", "There is no server `nobody`"),
+        ("set", "name is missing"),
+        ("set a/b", "has 1 to 64 letters"),
+        ("remove OTHER", "Nothing is kept under the name `OTHER`"),
+        ("dance", "`set NAME` or `remove NAME`"),
     ] {
-        let refused = ann.says(line).await;
-        assert!(
-            refused.contains('❗') || refused.contains("❌") || !refused.contains('✅'),
-            "{line}: {refused}"
-        );
+        let refused = ann.says(&format!("/mcp secrets {line}")).await;
+        assert!(refused.contains(why), "{line}: {refused}");
     }
     assert_eq!(stored(&world, LOCAL), ["KEY"]);
     nowhere(&world, LOCAL);
@@ -336,6 +359,11 @@ async fn a_value_is_entered_on_a_page_once_and_never_passes_the_chat() {
             &*format!("{FORM}Sec-Fetch-Site: cross-site\r\n"),
             "value=evil",
         ),
+        (
+            "POST",
+            &*format!("{FORM}Origin: http://evil.example\r\n"),
+            "value=evil",
+        ),
         ("POST", "", "value=evil"),
         ("POST", FORM, "value="),
         ("POST", FORM, "other=evil"),
@@ -347,7 +375,7 @@ async fn a_value_is_entered_on_a_page_once_and_never_passes_the_chat() {
         );
         for header in [
             "no-store",
-            "no-referrer",
+            "same-origin",
             "nosniff",
             "DENY",
             "form-action 'self'",

@@ -159,10 +159,15 @@ async fn what_is_decided_of_tools_works_at_once_and_can_be_taken_back() {
         "denied",
         steady(&ann.says("/mcp deny risk read_* echo").await)
     );
-    let allowed = ann.says("/mcp allow risk read_file").await;
+    insta::assert_snapshot!(
+        "allowed_in_vain",
+        steady(&ann.says("/mcp allow risk read_file").await)
+    );
+    let partly = ann.says("/mcp allow risk *_*").await;
     assert!(
-        allowed.contains("`read_file` stays off, since `read_*` is denied"),
-        "{allowed}"
+        partly.contains("✅ Allowed `*_*`")
+            && partly.contains("`read_file` stays off, since *Ann* denied `read_*`"),
+        "{partly}"
     );
     assert_eq!(is_off(&world, "read_file").await, Some(Ruling::Denied));
     ann.says("/mcp allow risk read_*").await;
@@ -180,6 +185,11 @@ async fn what_is_decided_of_tools_works_at_once_and_can_be_taken_back() {
     ann.says("/mcp tools risk echo").await;
     insta::assert_snapshot!("switched_off", steady(&ann.presses("Switch off").await));
     assert_eq!(is_off(&world, "echo").await, Some(Ruling::Denied));
+    // What is allowed is allowed for what runs now, which is said before it runs elsewhere.
+    let elsewhere = ann.says("/mcp edit risk cwd=/tmp").await;
+    let list = offered.list().display().to_string();
+    insta::assert_snapshot!("elsewhere", steady(&elsewhere.replace(&list, "/tmp/list")));
+    ann.presses("Cancel").await;
     // A rename and another variable keep all that; a removal does not.
     ann.says("/mcp edit risk env.LEVEL=1").await;
     ann.presses("Apply").await;
@@ -188,6 +198,11 @@ async fn what_is_decided_of_tools_works_at_once_and_can_be_taken_back() {
     ann.says("/mcp rename risk other").await;
     let renamed = ann.presses("Apply").await;
     assert!(renamed.contains("*other* · 3 tools, 1 denied"), "{renamed}");
+    let ended = |lines: &[Value]| {
+        let mut lines = lines.iter();
+        lines.find_map(|line| (line["reason"] == "it was renamed to other").then_some(()))
+    };
+    world.noted(ThreadId::Local, ended).await;
     ann.says("/mcp remove other").await;
     ann.presses("Apply").await;
     let again = offered.is_added(&ann, "other").await;

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 use switchboard::chat::{AttachmentKind, EventKind};
+use switchboard::registry::ServerState;
 use switchboard::thread::ThreadId;
 
 use crate::support::chat::{plain, steady};
-use crate::support::world::{World, misbehave};
+use crate::support::world::{World, misbehave, within};
 
 /// Puts a server that behaves by these words into the file, as the host does.
 fn put(world: &World, name: &str, words: &[&str]) {
@@ -49,6 +50,31 @@ async fn a_server_that_is_starting() {
         "starting_call_stopped",
         steadier(&ann.presses("Stop").await)
     );
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_speaks_to_people_is_told_of_while_it_is_waited_for() {
+    let world = World::open();
+    let ann = world.ann();
+    let talks = json!({"type": "stdio", "command": "sh", "args": ["-c", "echo Hello there; exec sleep 600"]});
+    let file = json!({"mcpServers": {"talks": talks}});
+    world.edit_on_host(ThreadId::Local, &file.to_string());
+    ann.says("/mcp list").await;
+    let told = world.house.registry.wait(ThreadId::Local, |snapshot| {
+        let talks = snapshot.server("talks").map(|server| &server.state);
+        matches!(talks, Some(ServerState::Starting { doing: Some(_), .. }))
+    });
+    within(told).await.unwrap();
+    for line in ["/mcp", "/mcp show talks"] {
+        let shown = ann.says(line).await;
+        assert!(
+            shown.contains(
+                r#"it printed something that is not MCP ("Hello there"); waiting up to 2 min"#
+            ),
+            "{shown}"
+        );
+    }
     world.close().await;
 }
 

@@ -198,7 +198,7 @@ async fn d32_every_answer_has_the_headers_that_keep_it_safe() {
         );
         assert!(!policy.contains("unsafe"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+        assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert!(!answer.body.contains("<script"));
     }

@@ -162,7 +162,10 @@ async fn a_server_that_is_killed_and_comes_back_is_connected_again() {
         far.die().await;
         let error = call.await.unwrap().expect_err("no answer");
         assert!(
-            matches!(error, CallError::Ended(_) | CallError::NotRunning { .. }),
+            matches!(
+                error,
+                CallError::Ended { .. } | CallError::NotRunning { .. }
+            ),
             "{speaks:?}: {error:?}"
         );
         // Without it: told at once, and nobody else is hurt.

@@ -21,8 +21,8 @@ use switchboard::config::{
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::AddressRules;
 use switchboard::registry::{
-    CallError, CallOutcome, CallRequest, Content, Keys, NoToken, Notice, Outside, Registry,
-    RegistryOptions, ServerState, ServerView, Snapshot, ToolCache,
+    CallError, CallOutcome, CallRequest, Content, Keys, NoCache, NoToken, Notice, Outside,
+    Registry, RegistryOptions, ServerState, ServerView, Snapshot,
 };
 use switchboard::secret::Secret;
 use switchboard::thread::ThreadId;
@@ -104,17 +104,6 @@ impl Keys for FakeKeys {
         let renewed = held.token.clone().map(Secret::from);
         renewed.ok_or_else(|| NoToken::NeedsLogin("the login is over".to_owned()))
     }
-}
-
-#[derive(Debug, Default)]
-struct NoCache;
-
-impl ToolCache for NoCache {
-    fn get(&self, _: ThreadId, _: &ServerName, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn put(&self, _: ThreadId, _: &ServerName, _: Option<(&str, &Value)>) {}
 }
 
 impl Room {

@@ -353,3 +353,44 @@ async fn a_remote_host_that_is_denied_is_left() {
     when(&world, |found| since(found, "hub").is_some()).await;
     world.close().await;
 }
+
+/// What ran before an edit goes on until what the edit says is up; also then it runs by what the policy says now.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_still_runs_while_its_changed_entry_opens_is_judged_as_what_it_is() {
+    let world = open(Tier::None);
+    let server = json!({"command": copy(&world, "misbehave"), "env": {"WORD": "x"}});
+    has(&world, json!({"bad": server})).await;
+    let never = json!({"mcpServers": {"bad": {"command": "sleep", "args": ["600"]}}});
+    world.edit_on_host(THREAD, &never.to_string());
+    // No command: the chat hears of the edit when the start has ended, and this one does not.
+    let opens =
+        |found: &Snapshot| matches!(state(found, "bad"), Some(ServerState::Starting { .. }));
+    when(&world, opens).await;
+    world.edit_policy(r#"{"env": {"deny": ["WORD"]}}"#).await;
+    let why = why_it_stopped(&world, "bad").await;
+    assert_eq!(why, "the operator's policy changed");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_no_server_may_work_in_is_refused_before_it_is_proposed() {
+    for (tier, _) in tiers() {
+        let world = open(*tier);
+        let ann = world.ann();
+        for folder in ["/srv/nobody-granted-this", "/etc", "../elsewhere"] {
+            let line = format!("/mcp add x --cwd {folder} -- switchboard demo-server");
+            let told = ann.says(&line).await;
+            assert!(
+                told.contains("Nothing was changed, because of") && told.contains("`folders`"),
+                "{tier:?} {folder}: {told}"
+            );
+        }
+        // The example of the guided add: made inside the chat's own folder.
+        let line = "/mcp add x --cwd files -- switchboard demo-server";
+        let asked = ann.says(line).await;
+        assert!(asked.contains("# Add x?"), "{tier:?}: {asked}");
+        let applied = ann.presses("Apply").await;
+        assert!(applied.contains("*x* · 6 tools"), "{tier:?}: {applied}");
+        world.close().await;
+    }
+}

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use switchboard::config::ServerName;
 use switchboard::policy::Tier;
+use switchboard::registry::{CallError, ServerState};
 use switchboard::sandbox::Sandbox;
 
 use super::scene::program;
@@ -39,11 +41,89 @@ async fn d10_memory_is_bounded_and_the_reason_told() {
         scene.up(A, "bad", scene.hostile(&[])).await;
         let eats = scene.call(A, ("bad", "eat"), json!({"bytes": 2048 * MIB}));
         let (eaten, ()) = futures::future::join(eats, others_go_on(&scene)).await;
-        assert!(eaten.is_err(), "{tier:?}: {eaten:?}");
+        // Whoever called is told, and not only whoever looks.
+        let Err(CallError::Ended { why, advice }) = eaten else {
+            panic!("{tier:?}: {eaten:?}")
+        };
+        assert!(
+            why.contains("it used more than 256 MiB of memory"),
+            "{tier:?}: {why}"
+        );
+        assert!(
+            advice.contains("raise `quotas.memory_bytes`"),
+            "{tier:?}: {advice}"
+        );
         let reason = scene.reason(A, "bad").await;
         assert!(
             reason.contains("it was ended because it used more than 256 MiB of memory")
                 || reason.contains("It was ended because it used more than 256 MiB of memory"),
+            "{tier:?}: {reason}"
+        );
+        assert!(reason.contains("raise `quotas.memory_bytes`"), "{reason}");
+        // Until somebody starts it anew.
+        let ended = || {
+            let snapshot = scene.registry.snapshot(A).unwrap();
+            snapshot.server("bad").unwrap().ended.clone()
+        };
+        assert_eq!(ended().map(|end| end.reason.clone()), Some(reason));
+        let name = ServerName::new("bad").unwrap();
+        let logs = scene.registry.logs(A, &name).unwrap().join("\n");
+        assert!(logs.contains("more than 256 MiB of memory"), "{logs}");
+        scene.registry.restart(A, &name).await.unwrap();
+        assert_eq!(ended(), None, "{tier:?}");
+        scene.run(A, &[]).await;
+        scene.gone().await;
+    }
+}
+
+/// Memory of a process whose first thread ended, so that it looks like one that is dead.
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_a_process_without_its_first_thread_counts() {
+    for (tier, sandbox) in tiers() {
+        let scene = Scene::with(sandbox, |policy| policy.quotas.memory_bytes = 128 * MIB);
+        scene.up(A, "bad", scene.hostile(&[])).await;
+        let hidden = scene.call(A, ("bad", "keep"), json!({"what": "hides"}));
+        let hidden = hidden.await;
+        assert!(hidden.is_err(), "{tier:?}: {hidden:?}");
+        let reason = scene.reason(A, "bad").await;
+        assert!(
+            reason.contains("used more than 128 MiB of memory"),
+            "{tier:?}: {reason}"
+        );
+        scene.gone().await;
+    }
+}
+
+/// Memory that no counter of a process shows once it gave it up; a little more than it may have.
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_memory_that_is_shared_and_given_up_counts() {
+    for (tier, sandbox) in tiers() {
+        let scene = Scene::with(sandbox, |policy| policy.quotas.memory_bytes = 128 * MIB);
+        scene.up(A, "bad", scene.hostile(&[])).await;
+        let kept = scene.call(A, ("bad", "keep"), json!({"what": "shares"}));
+        let kept = kept.await;
+        assert!(kept.is_err(), "{tier:?}: {kept:?}");
+        let reason = scene.reason(A, "bad").await;
+        assert!(
+            reason.contains("used more than 128 MiB of memory"),
+            "{tier:?}: {reason}"
+        );
+        scene.gone().await;
+    }
+}
+
+/// Sockets that hold nothing, a few more than one server may have, in several processes.
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_sockets_are_bounded_and_the_reason_told() {
+    for (tier, sandbox) in tiers() {
+        let scene = scene(sandbox);
+        scene.up(A, "bad", scene.hostile(&[])).await;
+        let joined = scene.call(A, ("bad", "keep"), json!({"what": "joins"}));
+        let joined = joined.await;
+        assert!(joined.is_err(), "{tier:?}: {joined:?}");
+        let reason = scene.reason(A, "bad").await;
+        assert!(
+            reason.contains("had more than 1000 sockets") && reason.contains("less to do at once"),
             "{tier:?}: {reason}"
         );
         scene.gone().await;
@@ -106,6 +186,31 @@ async fn d10_a_home_is_bounded_and_the_reason_told() {
             "{tier:?}: {reason}"
         );
         assert!(reason.contains("Remove files"), "{tier:?}: {reason}");
+    }
+}
+
+/// Files that no walk through the home finds: two that are open, and two that are only mapped.
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_a_home_is_bounded_also_by_files_without_a_name() {
+    for (tier, sandbox) in tiers() {
+        let scene = scene(sandbox);
+        scene.up(A, "bad", scene.hostile(&[])).await;
+        let kept = scene.call(A, ("bad", "keep"), json!({"what": "unlinks"}));
+        let kept = kept.await;
+        assert!(kept.is_err(), "{tier:?}: {kept:?}");
+        let reason = scene.reason(A, "bad").await;
+        assert!(
+            reason.contains("this chat's own folder on the host holds more than 64 MiB"),
+            "{tier:?}: {reason}"
+        );
+        // They went with it.
+        scene.gone().await;
+        scene.run(A, &[("next", scene.hostile(&[]))]).await;
+        let state = scene.state(A, "next");
+        assert!(
+            matches!(state, ServerState::Ready { .. }),
+            "{tier:?}: {state:?}"
+        );
     }
 }
 

@@ -5,3 +5,4 @@ mod held;
 mod limits;
 mod scene;
 mod start;
+mod told;

@@ -16,8 +16,8 @@ use switchboard::config::{NetworkGrant, Revision, ServerName, StdioServer, Threa
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::{HostPolicy, Rules, Tier};
 use switchboard::registry::{
-    CallError, CallRequest, Content, NoKeys, Outside, Registry, RegistryOptions, ServerState,
-    ToolCache,
+    CallError, CallRequest, Content, NoCache, NoKeys, Outside, Registry, RegistryOptions,
+    ServerState,
 };
 use switchboard::sandbox::{Choice, Sandbox};
 use switchboard::thread::ThreadId;
@@ -112,17 +112,6 @@ pub struct Scene {
     revision: AtomicU8,
 }
 
-#[derive(Debug)]
-struct NoCache;
-
-impl ToolCache for NoCache {
-    fn get(&self, _: ThreadId, _: &ServerName, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn put(&self, _: ThreadId, _: &ServerName, _: Option<(&str, &Value)>) {}
-}
-
 impl Scene {
     pub fn new(sandbox: &Sandbox) -> Self {
         Self::with(sandbox, |_| {})
@@ -154,6 +143,7 @@ impl Scene {
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         std::fs::copy(misbehave().with_file_name("hostile"), bin.join("hostile")).unwrap();
+        std::fs::copy(keeps(), bin.join("keeps")).unwrap();
         let tag = format!("tag={}", folder.path().display());
         Self {
             registry,
@@ -340,4 +330,23 @@ pub fn program() -> &'static Path {
         std::fs::copy(path, &copy).unwrap();
         copy
     })
+}
+
+/// A program in C, which every machine with Rust has a compiler for; built once.
+#[expect(clippy::disallowed_methods, reason = "a test's tool")]
+fn keeps() -> &'static Path {
+    static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, program) = BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("keeps");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keeps.c");
+        let cc = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
+        let built = Command::new(cc)
+            .args(["-O1", "-pthread", "-o"])
+            .args([program.as_path(), source.as_path()])
+            .status();
+        assert!(built.unwrap().success(), "keeps.c cannot be compiled");
+        (folder, program)
+    });
+    program
 }

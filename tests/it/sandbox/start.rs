@@ -40,6 +40,26 @@ async fn an_operator_demands_a_tier() {
     }
 }
 
+/// A package names addresses that it fetches from, as `"dep": "http://127.0.0.1:9303/x.tgz"`.
+#[tokio::test(flavor = "multi_thread")]
+async fn d11_no_package_is_fetched_with_the_hosts_network() {
+    // Neither has the proxy here.
+    for (tier, sandbox) in tiers() {
+        let scene = Scene::new(sandbox);
+        for line in ["npx -y hostile@1.0.0", "npx hostile", "uvx hostile@1.0.0"] {
+            let mut words = line.split(' ').map(str::to_owned);
+            let mut server = scene.program(&words.next().unwrap());
+            server.args = words.collect();
+            scene.run(A, &[("bad", server)]).await;
+            let reason = scene.reason(A, "bad").await;
+            assert!(
+                reason.contains("ackages are installed in the strong sandbox"),
+                "{tier:?} {line}: {reason}"
+            );
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scripts_and_what_cannot_run_behave_as_without_a_sandbox() {
     for (tier, sandbox) in tiers() {

@@ -70,6 +70,12 @@ impl Chat {
         self.messages(thread).pop().expect("nothing was shown")
     }
 
+    /// What leads from the newest message into somebody's private chat.
+    pub fn nonce(&self, thread: ThreadId) -> String {
+        let link = self.newest(thread).view.links.remove(0).url;
+        link.split("start=").nth(1).unwrap().to_owned()
+    }
+
     pub fn answers(&self) -> Vec<Answer> {
         self.state.lock().unwrap().answers.clone()
     }

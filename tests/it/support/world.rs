@@ -124,6 +124,16 @@ impl World {
             .fetch_add(i64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
+    /// One whose terminal chat has the demo server.
+    pub async fn with_demo() -> Self {
+        let world = Self::open();
+        let ann = world.ann();
+        ann.says("/mcp add demo -- switchboard demo-server").await;
+        let applied = ann.presses("Apply").await;
+        assert!(applied.contains("*demo* · 6 tools"), "{applied}");
+        world
+    }
+
     /// The owner of the terminal chat.
     pub fn ann(&self) -> Person<'_> {
         self.person("Ann", ThreadId::Local, true)
@@ -159,7 +169,12 @@ impl World {
 
     /// Replaces a file as an editor on the host does: by a rename.
     pub fn edit_on_host(&self, thread: ThreadId, text: &str) {
-        let path = self.file(thread, "mcp.json");
+        self.write_on_host(thread, "mcp.json", text);
+    }
+
+    /// The same for any of its two files.
+    pub fn write_on_host(&self, thread: ThreadId, file: &str, text: &str) {
+        let path = self.file(thread, file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let temporary = path.with_extension("tmp-of-editor");
         write(&temporary, text);

@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde_json::json;
 use switchboard::actor::Standing;
 use switchboard::config::SecretName;
+use switchboard::registry::ServerState;
 use switchboard::thread::ThreadId;
 
 use super::{CANARY, LOCAL, nowhere, remote, screen, token, world};
+use crate::support::chat::plain;
 use crate::support::hostile::{Far, Manners, Wants};
-use crate::support::world::World;
+use crate::support::world::{World, within};
 
 const OTHER: &str = "another-Zx81-hush-hush";
 
@@ -233,8 +235,7 @@ async fn d34_in_a_group_the_question_moves_into_the_private_chat() {
     let at_home = |name: &str, id| world.person(name, ThreadId::telegram(id, None), true);
     ann.says(&format!("/mcp connect hub {} --bearer", far.url()))
         .await;
-    let link = world.chat.newest(group).view.links.remove(0).url;
-    let nonce = link.split("start=").nth(1).unwrap().to_owned();
+    let nonce = world.chat.nonce(group);
     insta::assert_snapshot!(
         "moved",
         screen(&far, &ann.sees_now()).replace(&nonce, "NONCE")
@@ -271,8 +272,7 @@ async fn a_link_into_the_private_chat_ends() {
     let connect = format!("/mcp connect hub {} --bearer", far.url());
     let nonce = async || {
         ann.says(&connect).await;
-        let link = world.chat.newest(group).view.links.remove(0).url;
-        link.split("start=").nth(1).unwrap().to_owned()
+        world.chat.nonce(group)
     };
     let cancelled = nonce().await;
     ann.presses("Cancel").await;
@@ -410,5 +410,124 @@ async fn a_login_is_not_shared_with_another_place() {
         .await;
     let refused = ann.says("/mcp connect evil").await;
     assert!(refused.contains("with the login of `hub`"), "{refused}");
+    world.close().await;
+}
+
+/// The queries of all that was asked of the server itself.
+fn queries(far: &Far) -> Vec<String> {
+    let seen = far.seen().into_iter().filter(|seen| seen.path == "/mcp");
+    let mut queries: Vec<String> = seen.map(|seen| seen.query).collect();
+    queries.dedup();
+    queries
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_the_address_is_sealed_and_comes_back_when_it_is_asked() {
+    let (world, far) = (world(), Far::start(Manners::default()).await);
+    let ann = world.ann();
+    let key = format!("{CANARY}%2Bx/y=");
+    let url = format!("{}?lang=en&apiKey={key}&v=2", far.url());
+    let proposal = ann.says(&format!("/mcp connect hub {url}")).await;
+    insta::assert_snapshot!("key_in_address", screen(&far, &proposal));
+    assert_eq!(world.chat.deleted().len(), 1);
+    ann.presses("Apply").await;
+    let named = format!("{}?lang=en&apiKey=${{secret:HUB_APIKEY}}&v=2", far.url());
+    assert_eq!(remote(&world, LOCAL)["mcpServers"]["hub"]["url"], named);
+    assert_eq!(value(&world, LOCAL, "HUB_APIKEY"), Some(key.clone()));
+    let said = ann.says("/mcp call hub echo text=hi").await;
+    assert!(said.contains("✅"), "{said}");
+    assert_eq!(queries(&far), [format!("lang=en&apiKey={key}&v=2")]);
+    for line in [
+        "/mcp show hub",
+        "/mcp list",
+        "/mcp logs hub",
+        "/mcp test hub",
+        "/mcp secrets",
+    ] {
+        ann.says(line).await;
+    }
+    nowhere(&world, LOCAL);
+    // Guided, and by an edit of the address: another key, and the former one goes with its entry.
+    ann.says(&format!("/mcp edit hub url={}?apiKey={CANARY}", far.url()))
+        .await;
+    assert_eq!(world.chat.deleted().len(), 2);
+    ann.presses("Apply").await;
+    assert_eq!(stored(&world, LOCAL), ["HUB_APIKEY_2"]);
+    ann.says("/mcp connect").await;
+    ann.says(&format!("{}?token={CANARY}", far.url())).await;
+    assert_eq!(world.chat.deleted().len(), 3);
+    ann.says("two").await;
+    ann.presses("Apply").await;
+    let last = queries(&far);
+    assert_eq!(last.last(), Some(&format!("token={CANARY}")));
+    nowhere(&world, LOCAL);
+    let login = ann.says("/mcp login two").await;
+    assert!(login.contains("/mcp secrets set TOKEN for two"), "{login}");
+    for name in ["hub", "two"] {
+        let removal = ann.says(&format!("/mcp remove {name}")).await;
+        assert!(removal.contains("Its key is forgotten, too"), "{removal}");
+        ann.presses("Apply").await;
+    }
+    assert_eq!(stored(&world, LOCAL), [""; 0]);
+    // What undo says to do works.
+    let undo = ann.says("/mcp undo").await;
+    let step = "/mcp secrets set TOKEN for two";
+    assert!(undo.contains(step), "{undo}");
+    let broken = ann.presses("Apply").await;
+    assert!(broken.contains("/mcp secrets set TOKEN for"), "{broken}");
+    let again = ann.says("/mcp connect two").await;
+    assert!(again.contains(step), "{again}");
+    ann.says(step).await;
+    ann.says(CANARY).await;
+    let ready = world.house.registry.wait(LOCAL, |found| {
+        matches!(
+            found.server("two").unwrap().state,
+            ServerState::Ready { .. }
+        )
+    });
+    within(ready).await.unwrap();
+    nowhere(&world, LOCAL);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_for_one_place_is_not_put_into_the_address_of_another() {
+    let (world, far) = (world(), Far::start(Manners::default()).await);
+    let other = Far::start(Manners::default()).await;
+    let ann = world.ann();
+    ann.says(&format!("/mcp connect hub {}?key={CANARY}", far.url()))
+        .await;
+    ann.presses("Apply").await;
+    let begged = format!("{}?key=${{secret:HUB_KEY}}", other.url());
+    let refused = ann.says(&format!("/mcp connect thief {begged}")).await;
+    assert!(refused.contains("was given for"), "{refused}");
+    assert_eq!(other.seen().len(), 0);
+    // Neither by hand.
+    let mut document = remote(&world, LOCAL);
+    document["mcpServers"]["hub"]["url"] = json!(begged);
+    world.write_on_host(LOCAL, "mcp_remote.json", &document.to_string());
+    world
+        .sees(LOCAL, |shown| plain(&shown.view).contains("was changed on"))
+        .await;
+    let told = ann.says("/mcp connect hub").await;
+    assert!(told.contains("was given for"), "{told}");
+    assert_eq!(other.seen().len(), 0);
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_host_wrote_into_an_address_is_sealed_when_it_is_agreed_to() {
+    let (world, far) = (world(), Far::start(Manners::default()).await);
+    let ann = world.ann();
+    let server = json!({"type": "http", "url": format!("{}?key={CANARY}", far.url())});
+    let document = json!({"mcpServers": {"hub": server}});
+    world.write_on_host(LOCAL, "mcp_remote.json", &document.to_string());
+    ann.says("/mcp list").await;
+    ann.says("/mcp connect hub").await;
+    ann.presses("Apply").await;
+    let named = format!("{}?key=${{secret:HUB_KEY}}", far.url());
+    assert_eq!(remote(&world, LOCAL)["mcpServers"]["hub"]["url"], named);
+    let said = ann.says("/mcp call hub echo text=hi").await;
+    assert!(said.contains("✅"), "{said}");
     world.close().await;
 }

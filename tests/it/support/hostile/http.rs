@@ -39,6 +39,7 @@ async fn handle(
     let seen = Seen {
         method: method.clone(),
         path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
         headers,
         body,
         life: state.lives.load(Ordering::SeqCst),
@@ -219,6 +220,7 @@ fn legacy_stream(state: &Arc<State>, manners: &Manners) -> Response {
                 &Seen {
                     method: Method::GET,
                     path: String::new(),
+                    query: String::new(),
                     headers: HeaderMap::new(),
                     body: Value::Null,
                     life: 0,

@@ -183,6 +183,7 @@ pub enum Pages {
 pub struct Seen {
     pub method: Method,
     pub path: String,
+    pub query: String,
     pub headers: HeaderMap,
     pub body: Value,
     /// In which of its lives it was seen, from 1.
