@@ -1,11 +1,13 @@
 //! A package that `npx` names: installed once, pinned, and started from there, against the same installed package run bare.
 
+use std::net::{IpAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use switchboard::policy::{HostPolicy, Tier};
+use switchboard::net::{Net, NetOptions};
+use switchboard::policy::{AddressRules, HostPolicy, Tier};
 use switchboard::sandbox::{Choice, Sandbox};
 use switchboard::thread::ThreadId;
 
@@ -34,12 +36,26 @@ pub(crate) async fn run(plan: &Plan) -> Result<Vec<Row>> {
     }
     let mut rows = Vec::new();
     for (name, sandbox) in sandboxes {
-        let world = World::start_in(&plan.binary, sandbox, HostPolicy::open())?;
+        let net = Net::new(NetOptions {
+            rules: AddressRules {
+                allow_http: false,
+                allow: registry().into_iter().map(Into::into).collect(),
+            },
+            ..NetOptions::default()
+        });
+        let world = World::start_over(&plan.binary, sandbox, HostPolicy::open(), net, true)?;
         let row = measure(plan, &world, name).await;
         world.stop().await;
         rows.push(row?);
     }
     Ok(rows)
+}
+
+/// The registry's addresses, where it is a mirror within a network that is not public.
+fn registry() -> Vec<IpAddr> {
+    let found = ("registry.npmjs.org", 443).to_socket_addrs();
+    let addresses = found.into_iter().flatten();
+    addresses.map(|address| address.ip()).collect()
 }
 
 async fn measure(plan: &Plan, world: &World, sandbox: &str) -> Result<Row> {

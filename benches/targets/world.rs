@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Map, Value, json};
+use switchboard::config::{ServerName, StdioServer};
+use switchboard::net::egress::{Contact, Egress, Patience};
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::{HostPolicy, Rules};
 use switchboard::registry::{
-    NoCache, NoKeys, Outside, Registry, RegistryOptions, ServerState, Snapshot,
+    NetworkBook, NoCache, NoKeys, Outside, Registry, RegistryOptions, ServerState, Snapshot,
+    WaysOut,
 };
 use switchboard::reload::{Reload, ReloadNotice, ReloadOptions};
-use switchboard::sandbox::Sandbox;
+use switchboard::sandbox::{self, Sandbox};
 use switchboard::store::Store;
 use switchboard::thread::ThreadId;
 
@@ -45,22 +48,46 @@ impl World {
 
     /// The same, with local servers confined so.
     pub(crate) fn start_in(binary: &Path, sandbox: Sandbox, policy: HostPolicy) -> Result<Self> {
+        Self::start_over(
+            binary,
+            sandbox,
+            policy,
+            Net::new(NetOptions::default()),
+            false,
+        )
+    }
+
+    /// The same over this client, with the bot's proxy before it where local servers may have a way out.
+    pub(crate) fn start_over(
+        binary: &Path,
+        sandbox: Sandbox,
+        policy: HostPolicy,
+        net: Net,
+        with_proxy: bool,
+    ) -> Result<Self> {
         let folder = crate::server::temporary_folder()?;
         for name in ["data", "homes", "staged"] {
             std::fs::create_dir(folder.path().join(name))?;
         }
         let store = Store::open(&folder.path().join("data"))?;
         let options = RegistryOptions::new(binary.to_owned(), folder.path().join("homes"));
+        let ways_out = if with_proxy && sandbox.takes_proxy() {
+            store.put_in_run(sandbox::NODE_PROXY, sandbox::NODE_PROXY_TEXT)?;
+            let run = store.run_folder()?;
+            Some(WaysOut {
+                egress: Egress::new(net.clone(), &run, Patience::default()),
+                book: Arc::new(NoBook),
+            })
+        } else {
+            None
+        };
         let (registry, mut notices) = Registry::start(
             options,
             Outside {
                 sandbox,
                 policy: Rules::new(policy),
-                ..Outside::bare(
-                    Arc::new(NoCache),
-                    Net::new(NetOptions::default()),
-                    Arc::new(NoKeys),
-                )
+                ways_out,
+                ..Outside::bare(Arc::new(NoCache), net, Arc::new(NoKeys))
             },
         );
         let (reload, mut changes) =
@@ -194,4 +221,16 @@ fn document(servers: &[Entry]) -> Value {
         .map(|(name, command)| (name.clone(), entry(command)))
         .collect();
     json!({ "mcpServers": servers })
+}
+
+/// Nobody gave their word, and what is reached is not kept.
+#[derive(Debug)]
+struct NoBook;
+
+impl NetworkBook for NoBook {
+    fn has_word(&self, _: ThreadId, _: &ServerName, _: &StdioServer) -> bool {
+        false
+    }
+
+    fn contacted(&self, _: ThreadId, _: &ServerName, _: &StdioServer, _: Vec<(Contact, u64)>) {}
 }
