@@ -4,11 +4,9 @@
 
 use std::ops::Range;
 
+use super::super::limits::VALUE_BYTES;
 use super::named::percent_decoded;
 use super::{around_placeholders, is_reference, is_secret_name, look, merged};
-
-/// Bytes of an address, as the schema has it.
-const MOST: usize = 8192;
 
 /// Names of values that are keys in an address, and ordinary words elsewhere: function keys, signed links.
 const SECRET_VALUES: [&str; 3] = ["code", "sig", "signature"];
@@ -16,7 +14,7 @@ const SECRET_VALUES: [&str; 3] = ["code", "sig", "signature"];
 /// The secret parts of an address, each with the name that the query gives it, else none. Nothing of the scheme, the host and
 /// the port; a login before the host is none of this, since no address may have one.
 pub fn secrets_in_address(url: &str) -> Vec<(Range<usize>, String)> {
-    if url.len() > MOST {
+    if url.len() > VALUE_BYTES {
         return Vec::new();
     }
     let path = path_at(url);
@@ -117,7 +115,7 @@ fn secret_value(
 /// Whether a text is one address and nothing else.
 pub(super) fn is_one(text: &str) -> bool {
     let scheme = text.get(..8).unwrap_or(text).to_ascii_lowercase();
-    text.len() <= MOST
+    text.len() <= VALUE_BYTES
         && (scheme.starts_with("http://") || scheme.starts_with("https://"))
         && !text.contains(|c: char| c.is_whitespace() || "\"'<>`".contains(c))
 }

@@ -5,7 +5,7 @@ use url::Url;
 use super::super::super::records::{ConnectFlow, Flow};
 use super::super::super::refusal::Refusal;
 use super::super::super::turn::Turn;
-use crate::config::{GivenFor, SecretName, secrets_in_address};
+use crate::config::{GivenFor, SecretName, limits, secrets_in_address};
 use crate::secret::Secret;
 
 impl Turn<'_> {
@@ -16,6 +16,13 @@ impl Turn<'_> {
         flow: &mut Flow,
         connect: &mut ConnectFlow,
     ) -> Result<(), Refusal> {
+        // A longer one is no entry's, and nothing in it would be known as a key: not even the flow has it.
+        if connect.url.len() > limits::VALUE_BYTES {
+            return Err(Refusal::Plain(format!(
+                "That address is longer than {} bytes, which no server's may be. Send a shorter one, or `/cancel`.",
+                limits::VALUE_BYTES
+            )));
+        }
         for (_, secret) in SecretName::all_in(&connect.url) {
             if let Some(server) = &connect.name
                 && !self.is_stored(&secret).await?

@@ -531,3 +531,20 @@ async fn a_key_that_the_host_wrote_into_an_address_is_sealed_when_it_is_agreed_t
     assert!(said.contains("✅"), "{said}");
     world.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_too_long_is_kept_nowhere() {
+    let world = world();
+    let ann = world.ann();
+    let long = format!("https://h.example/{}?apiKey={CANARY}", "x/".repeat(4100));
+    for line in [
+        format!("/mcp connect hub {long}"),
+        "/mcp connect".to_owned(),
+    ] {
+        ann.says(&line).await;
+    }
+    let refused = ann.says(&long).await;
+    assert!(refused.contains("longer than 8192 bytes"), "{refused}");
+    nowhere(&world, LOCAL);
+    world.close().await;
+}
