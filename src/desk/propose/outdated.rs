@@ -3,7 +3,7 @@
 
 use super::super::refusal::Refusal;
 use super::super::turn::Turn;
-use crate::config::{Definition, ServerName, ThreadConfig, program_key, visible};
+use crate::config::{ServerName, ThreadConfig, program_key, visible};
 
 /// So many names are told.
 const NAMED: usize = 5;
@@ -16,8 +16,8 @@ impl Turn<'_> {
         new: &ThreadConfig,
     ) -> Result<Vec<String>, Refusal> {
         let mut told = Vec::new();
-        for (name, after) in own(new) {
-            let Some((_, before)) = own(old).find(|(other, _)| *other == name) else {
+        for (name, after) in new.own() {
+            let Some((_, before)) = old.own().find(|(other, _)| *other == name) else {
                 continue;
             };
             let (now, next) = (program_key(&before), program_key(&after));
@@ -32,13 +32,6 @@ impl Turn<'_> {
         }
         Ok(told)
     }
-}
-
-fn own(config: &ThreadConfig) -> impl Iterator<Item = (&ServerName, Definition)> {
-    let local = config.local.iter();
-    let local = local.map(|(name, server)| (name, Definition::Local(server.clone())));
-    let remote = config.remote.iter();
-    local.chain(remote.map(|(name, server)| (name, Definition::Remote(server.clone()))))
 }
 
 fn sentence(name: &ServerName, lost: &[&str]) -> String {
