@@ -77,7 +77,10 @@ impl ToldPolicy {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::registry::{ServerKind, ServerView, Stats};
 
     #[test]
     fn of_each_server_the_last_is_told() {
@@ -100,5 +103,55 @@ mod tests {
         );
         assert_eq!(told.anew, [name("a")]);
         assert!(told.is_behind);
+    }
+
+    #[test]
+    fn what_became_of_a_server_is_what_is_told() {
+        let name = |name: &str| ServerName::new(name).unwrap();
+        let server = |of: &str, state: ServerState| ServerView {
+            name: name(of),
+            kind: ServerKind::Local,
+            is_admin: false,
+            state,
+            tools: Arc::default(),
+            refused: Arc::default(),
+            stats: Stats::default(),
+            ended: None,
+        };
+        let failed = ServerState::Failed {
+            reason: "Not allowed.".to_owned(),
+        };
+        let ready = ServerState::Ready {
+            since: Instant::now(),
+            protocol: String::new(),
+            server_info: String::new(),
+        };
+        let starting = ServerState::Starting {
+            since: Instant::now(),
+            doing: None,
+        };
+        let mut told = ToldPolicy {
+            message: MessageId(1),
+            stopped: vec![(name("b"), "No.".to_owned())],
+            anew: vec![name("a"), name("c")],
+            is_behind: false,
+            since: Instant::now(),
+        };
+        let mut snapshot = Snapshot {
+            servers: vec![
+                server("a", failed),
+                server("b", ready),
+                server("c", starting),
+            ],
+            ..Snapshot::default()
+        };
+        assert!(told.settle(&snapshot), "one is on its way");
+        assert!(told.is_behind);
+        assert_eq!(told.stopped, [(name("a"), "Not allowed.".to_owned())]);
+        assert_eq!(told.anew, [name("c"), name("b")]);
+        told.is_behind = false;
+        snapshot.servers.pop();
+        assert!(!told.settle(&snapshot));
+        assert!(!told.is_behind, "nothing is new");
     }
 }
