@@ -9,6 +9,7 @@ mod book;
 mod crash;
 mod head;
 mod line;
+mod newest;
 mod read;
 #[cfg(test)]
 mod tests;

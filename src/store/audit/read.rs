@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use super::book::KEPT_FILES;
 use super::line::Noted;
+use super::newest::KEPT_FILES;
 use super::{NAME, rotated};
 use crate::audit::What;
 use crate::store::{STATE, Store, StoreError};

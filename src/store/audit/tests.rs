@@ -236,7 +236,7 @@ fn the_chain_goes_on_over_files_and_the_oldest_is_dropped() {
         let bytes = fs::metadata(scene.path("state/tg5").join(name))
             .unwrap()
             .len();
-        assert!(bytes <= super::book::FILE_BYTES, "{name}");
+        assert!(bytes <= super::newest::FILE_BYTES, "{name}");
     }
     let Verdict::Whole { lines, last } = scene.store.verify_audit(THREAD).unwrap() else {
         panic!("{:?}", scene.store.verify_audit(THREAD));
