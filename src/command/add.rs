@@ -1,6 +1,7 @@
 //! `/mcp add` and `/mcp add-json`, also as the READMEs of other clients write them.
 
-use super::parse::{CommandError, usage};
+use super::line::usage;
+use super::parse::CommandError;
 use super::{AddLine, Request, connect, json as json_text, lex};
 use crate::config::is_env_name;
 

@@ -1,6 +1,7 @@
 //! `/mcp connect`, `/mcp login`: a remote server in one line, also as the READMEs of other clients write it.
 
-use super::parse::{CommandError, usage};
+use super::line::usage;
+use super::parse::CommandError;
 use super::{ConnectAuth, ConnectLine, Request, lex};
 
 /// Headers of one line; more is a mistake.

@@ -8,6 +8,7 @@ mod admin;
 mod connect;
 mod json;
 mod lex;
+mod line;
 mod parse;
 mod table;
 #[cfg(test)]
