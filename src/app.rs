@@ -21,6 +21,7 @@ use crate::actor::{Actor, ActorId};
 use crate::chat::telegram::{Telegram, TelegramOptions};
 use crate::chat::terminal::{LOCAL_ACTOR, Streams, Terminal, TerminalOptions};
 use crate::chat::{Event, EventKind, EventSink, PressId};
+use crate::desk::Agrees;
 use crate::settings::{FrontKind, Settings};
 use crate::thread::ThreadId;
 use crate::web::Web;
@@ -136,8 +137,8 @@ async fn bound(settings: &Settings, options: &mut HouseOptions) -> anyhow::Resul
     }
 }
 
-/// Runs one chat command in a thread, as its owner, and ends. With `yes`, the proposal it makes is applied. Returns
-/// whether nothing that was shown was an error.
+/// Runs one chat command in a thread, as its owner, and ends. With `yes`, the proposal that it makes is applied, and a call
+/// that asks is allowed once. Returns whether nothing that was shown was an error.
 pub async fn do_once(
     settings: Settings,
     thread: ThreadId,
@@ -168,13 +169,13 @@ pub async fn do_once(
         // One event at a time: the inbox is never full.
         let _ = house.desk.deliver(event(EventKind::Text(line)));
         house.desk.quiet().await;
-        let buttons = || terminal.last_buttons();
-        let apply = buttons().and_then(|(on, buttons)| {
-            let apply = buttons.into_iter().find(crate::desk::is_apply);
-            apply.map(|button| (on, button))
-        });
-        match apply {
-            Some((on, button)) if yes => {
+        let agrees = || {
+            let (on, buttons) = terminal.last_buttons()?;
+            let mut buttons = buttons.into_iter();
+            buttons.find_map(|button| Some((on, Agrees::of(&button)?, button)))
+        };
+        match agrees() {
+            Some((on, _, button)) if yes => {
                 let press = EventKind::Press {
                     data: button.data,
                     on,
@@ -183,10 +184,13 @@ pub async fn do_once(
                 let _ = house.desk.deliver(event(press));
                 house.desk.quiet().await;
                 // The files changed in between: there is a new difference to be looked at.
-                buttons().is_none_or(|(_, buttons)| !buttons.iter().any(crate::desk::is_apply))
+                agrees().is_none()
             }
-            Some(_) => {
-                say("Nothing was applied; `--yes` applies it.");
+            Some((_, to, _)) => {
+                say(match to {
+                    Agrees::ToChange => "Nothing was applied; `--yes` applies it.",
+                    Agrees::ToCall => "Nothing was called; `--yes` allows it once.",
+                });
                 true
             }
             None => true,

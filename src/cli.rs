@@ -102,7 +102,7 @@ pub(crate) struct DoArgs {
     /// The thread to do it in: `local`, `tg<chat id>` or `tg<chat id>.<topic>`
     #[arg(long, value_name = "ID")]
     pub(crate) thread: ThreadId,
-    /// Press Apply on the proposal that the command makes
+    /// Press Apply on the proposal that the command makes, or Allow once on a call that asks
     #[arg(long)]
     pub(crate) yes: bool,
     #[arg(skip)]

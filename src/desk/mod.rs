@@ -78,13 +78,25 @@ pub struct Desk {
     hall: Arc<Hall>,
 }
 
-/// Whether a button applies a proposal, whatever its label says.
-pub fn is_apply(button: &crate::chat::Button) -> bool {
-    let press = action::Action::decode(&button.data);
-    matches!(
-        press,
-        Some(action::Action::Proposal(action::ProposalVerb::Apply, _))
-    )
+/// What a button agrees to, whatever its label says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agrees {
+    /// It applies a proposal.
+    ToChange,
+    /// It allows a call, once.
+    ToCall,
+}
+
+impl Agrees {
+    /// `None` where it agrees to nothing.
+    pub fn of(button: &crate::chat::Button) -> Option<Self> {
+        use action::{Action, AskVerb, ProposalVerb};
+        match Action::decode(&button.data)? {
+            Action::Proposal(ProposalVerb::Apply, _) => Some(Self::ToChange),
+            Action::Asked(AskVerb::Once, _) => Some(Self::ToCall),
+            _ => None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Desk {

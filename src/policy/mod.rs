@@ -26,8 +26,8 @@ pub use network::{Granted, Less, Ways, reach_words};
 pub use risk::{changes_locals, risks};
 pub use tier::Tier;
 pub use tools::{
-    Caller, Hints, Label, Mode, Pin, Ruling, Said, Seen, ToolDecisions, Verdict, canonical,
-    is_risky, labels,
+    Hints, Label, Mode, Pin, Ruling, Said, Seen, ToolDecisions, Verdict, canonical, is_risky,
+    labels,
 };
 
 /// What somebody wants to do in a thread.

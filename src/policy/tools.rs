@@ -5,6 +5,6 @@ mod decisions;
 mod pin;
 mod risk;
 
-pub use decisions::{Caller, Mode, Ruling, Said, Seen, ToolDecisions, Verdict};
+pub use decisions::{Mode, Ruling, Said, Seen, ToolDecisions, Verdict};
 pub use pin::{Pin, canonical};
 pub use risk::{Hints, Label, is_risky, labels};

@@ -69,6 +69,18 @@ fn one_command_is_answered_and_its_outcome_is_the_exit_code() {
         called.status.success() && said(&called).contains("two words"),
         "{called:?}"
     );
+    let asks = once(folder.path(), &["--", "/mcp tools demo echo mode=ask"]);
+    assert!(asks.status.success(), "{asks:?}");
+    let call = "/mcp call demo echo text=asked";
+    for (arguments, is_called) in [(&["--", call][..], false), (&["--yes", "--", call], true)] {
+        let called = once(folder.path(), arguments);
+        assert!(called.status.success(), "{called:?}");
+        assert_eq!(
+            said(&called).contains("✅ `echo` of demo ·"),
+            is_called,
+            "{called:?}"
+        );
+    }
     for wrong in [
         &["--", "/mcp show nope"][..],
         &["--", "/mcp call demo fail"],

@@ -17,7 +17,7 @@ use crate::actor::Actor;
 use crate::audit::{Entry, What};
 use crate::config::ServerName;
 use crate::gate;
-use crate::policy::{Action, Caller, Mode, Ruling, Verdict};
+use crate::policy::{Action, Mode, Ruling, Verdict};
 use crate::registry::{CallError, CallRequest, Tool};
 
 /// How long "for 1 hour" is.
@@ -33,13 +33,8 @@ impl Turn<'_> {
     ) -> Done {
         self.is_on(&server, &tool, &arguments)?;
         let said = self.decisions(&server).await?;
-        // The arguments are before the eyes of who typed them.
-        let caller = match self.may(Action::Configure, false).await {
-            Ok(()) => Caller::Configures,
-            Err(_) => Caller::Calls,
-        };
         let risky = self.is_risky(&tool);
-        match said.judge(&seen(&tool, risky), caller, self.now_ms()) {
+        match said.judge(&seen(&tool, risky), self.now_ms()) {
             Verdict::Go => {
                 self.run_call(self.actor.clone(), server, tool, arguments);
                 Ok(())
@@ -181,7 +176,8 @@ impl Turn<'_> {
             arguments,
             at_ms: self.now_ms(),
         };
-        let view = screens::ask_for_call(&call, &tool);
+        let is_own = self.may(Action::Configure, false).await.is_ok();
+        let view = screens::ask_for_call(&call, &tool, is_own);
         self.records.calls.push(call);
         // Kept before it is shown: a button that is seen can be pressed, also after a crash right here.
         self.keep_records().await;

@@ -136,15 +136,19 @@ pub(in crate::desk) fn tools_changed(server: &str, changed: &[&Tool]) -> View {
         .row([Action::Tools(Key::of(server), 0).button("All its tools")])
 }
 
-/// A call that waits for somebody's permission; with every argument, whole.
-pub(in crate::desk) fn ask_for_call(call: &AskedCall, tool: &Tool) -> View {
+/// A call that waits for permission, with every argument, whole; `is_own` where who wants it may give it.
+pub(in crate::desk) fn ask_for_call(call: &AskedCall, tool: &Tool, is_own: bool) -> View {
     let lead = Text::default()
         .bold(&call.by.name)
         .plain(" wants to call ")
         .code(&call.tool)
         .plain(" of ")
         .bold(&call.server)
-        .plain(". Somebody who configures here must allow it.");
+        .plain(if is_own {
+            ". Calls of it ask first."
+        } else {
+            ". Somebody who configures here must allow it."
+        });
     let mut view = View::titled("May this be called?").line(lead);
     let about = if tool.description.is_empty() {
         &tool.title

@@ -41,7 +41,7 @@ pub enum Ruling {
 pub enum Mode {
     /// It is.
     Always,
-    /// Somebody who configures here is asked first.
+    /// Somebody who configures here is asked first, whoever wants it.
     Ask,
     /// It is not made at all.
     Never,
@@ -63,15 +63,6 @@ impl Mode {
         all.into_iter()
             .find(|mode| mode.word().eq_ignore_ascii_case(word))
     }
-}
-
-/// Whose call it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Caller {
-    /// Somebody who may configure here gave the arguments: that is the permission.
-    Configures,
-    /// Anybody else.
-    Calls,
 }
 
 /// What becomes of a call.
@@ -210,12 +201,12 @@ impl ToolDecisions {
     }
 
     /// What becomes of a call of a tool that is on.
-    pub fn judge(&self, tool: &Seen<'_>, caller: Caller, now_ms: i64) -> Verdict {
+    pub fn judge(&self, tool: &Seen<'_>, now_ms: i64) -> Verdict {
         let chosen = self.modes.get(tool.name);
-        match (self.mode(tool), caller) {
-            (Mode::Never, _) => Verdict::Refuse,
-            (Mode::Always, _) | (Mode::Ask, Caller::Configures) => Verdict::Go,
-            (Mode::Ask, Caller::Calls) => {
+        match self.mode(tool) {
+            Mode::Never => Verdict::Refuse,
+            Mode::Always => Verdict::Go,
+            Mode::Ask => {
                 let open = chosen
                     .filter(|chosen| chosen.pin == tool.pin)
                     .and_then(|chosen| chosen.until_ms);
@@ -444,24 +435,19 @@ mod tests {
 
     #[test]
     fn calls_are_asked_about_as_somebody_chose() {
-        use Caller::{Calls, Configures};
         let (risky, plain) = (tool("r", 1, true), tool("p", 1, false));
-        let verdict =
-            |decisions: &ToolDecisions, tool: &Seen<'_>, caller| decisions.judge(tool, caller, 100);
+        let verdict = |decisions: &ToolDecisions, tool: &Seen<'_>| decisions.judge(tool, 100);
         let mut decisions = ToolDecisions::default();
-        assert_eq!(verdict(&decisions, &plain, Calls), Verdict::Go);
-        assert_eq!(verdict(&decisions, &risky, Calls), Verdict::Ask);
-        assert_eq!(verdict(&decisions, &risky, Configures), Verdict::Go);
+        assert_eq!(verdict(&decisions, &plain), Verdict::Go);
+        assert_eq!(verdict(&decisions, &risky), Verdict::Ask);
         decisions.open_until("r", risky.pin, 101);
-        assert_eq!(verdict(&decisions, &risky, Calls), Verdict::Go);
+        assert_eq!(verdict(&decisions, &risky), Verdict::Go);
         decisions.open_until("r", risky.pin, 100);
-        assert_eq!(verdict(&decisions, &risky, Calls), Verdict::Ask);
+        assert_eq!(verdict(&decisions, &risky), Verdict::Ask);
         decisions.choose("r", risky.pin, Mode::Always);
-        assert_eq!(verdict(&decisions, &risky, Calls), Verdict::Go);
+        assert_eq!(verdict(&decisions, &risky), Verdict::Go);
         decisions.choose("p", plain.pin, Mode::Never);
-        for caller in [Calls, Configures] {
-            assert_eq!(verdict(&decisions, &plain, caller), Verdict::Refuse);
-        }
+        assert_eq!(verdict(&decisions, &plain), Verdict::Refuse);
     }
 
     #[test]
@@ -470,10 +456,10 @@ mod tests {
         let (one, two) = (tool("t", 1, false), tool("t", 2, false));
         decisions.choose("t", one.pin, Mode::Always);
         decisions.open_until("t", one.pin, i64::MAX);
-        assert_eq!(decisions.judge(&one, Caller::Calls, 0), Verdict::Go);
-        assert_eq!(decisions.judge(&two, Caller::Calls, 0), Verdict::Ask);
+        assert_eq!(decisions.judge(&one, 0), Verdict::Go);
+        assert_eq!(decisions.judge(&two, 0), Verdict::Ask);
         decisions.choose("t", one.pin, Mode::Never);
-        assert_eq!(decisions.judge(&two, Caller::Calls, 0), Verdict::Refuse);
+        assert_eq!(decisions.judge(&two, 0), Verdict::Refuse);
     }
 
     #[test]
@@ -509,7 +495,7 @@ mod tests {
         let mut decisions = ToolDecisions::lost();
         let echo = tool("echo", 1, false);
         assert_eq!(see(&mut decisions, &[echo]), [Ruling::Risky]);
-        assert_eq!(decisions.judge(&echo, Caller::Calls, 0), Verdict::Ask);
+        assert_eq!(decisions.judge(&echo, 0), Verdict::Ask);
         decisions.allow("echo");
         assert_eq!(see(&mut decisions, &[echo]), [Ruling::On]);
     }

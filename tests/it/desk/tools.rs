@@ -118,11 +118,11 @@ async fn d16_risky_tools_start_off_until_somebody_allows_them() {
         steady(&ann.says("/mcp allow risk delete_*").await)
     );
     assert_eq!(is_off(&world, "delete_all").await, None);
-    assert!(
-        ann.says("/mcp call risk delete_all")
-            .await
-            .contains("delete_all")
-    );
+    // It asks, whatever it says of itself and whoever wants it.
+    let asked = ann.says("/mcp call risk delete_all").await;
+    assert!(asked.contains("May this be called?"), "{asked}");
+    let denied = ann.presses("Deny").await;
+    assert!(denied.contains("Nothing was called."), "{denied}");
     // A restart of the bot forgets nothing, and nothing is off that sleeps.
     let world = world
         .restarted_with(|options| {
@@ -310,12 +310,14 @@ async fn a_call_that_asks_is_made_when_somebody_who_may_allows_it() {
         "mode_ask",
         steady(&ann.says("/mcp tools demo echo mode=ask").await)
     );
-    // Who configures typed it: that is the permission.
-    assert!(
-        ann.says("/mcp call demo echo text=hers")
-            .await
-            .contains("hers")
+    // Also whoever may allow it sees first what would be called.
+    insta::assert_snapshot!(
+        "asks_who_decides",
+        steady(&ann.says("/mcp call demo echo text=hers").await)
     );
+    ann.presses("Allow once").await;
+    let answered = ann.sees_now();
+    assert!(answered.contains("✅ `echo` of *demo* ·"), "{answered}");
 
     insta::assert_snapshot!(
         "asks",
