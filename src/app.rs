@@ -7,6 +7,7 @@
 
 mod house;
 mod operate;
+mod panics;
 mod seen;
 mod signals;
 
@@ -28,6 +29,7 @@ use crate::web::Web;
 
 pub use house::{House, HouseOptions};
 pub use operate::{give_up_key, rotate_secrets, verify_audit};
+pub use panics::withhold_panics;
 
 use signals::Signals;
 

@@ -13,6 +13,7 @@ use switchboard::settings::{Flags, Settings};
 use switchboard::{app, demo, registry, sandbox};
 
 fn main() -> ExitCode {
+    app::withhold_panics(|told| say(&format!("switchboard: {told}")));
     // Children that start often: no runtime and no logging before them.
     let outcome = match Cli::parse().chosen() {
         Command::DemoServer => return demo::demo_server_main(),
@@ -58,6 +59,7 @@ where
         say(&format!("switchboard: {warning}"));
     }
     settings.log_to(LogWriter::default);
+    app::withhold_panics(|told| tracing::error!("{told}"));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

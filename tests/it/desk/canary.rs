@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::Mutex;
+use std::process::Command;
+use std::sync::{LazyLock, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -18,21 +19,23 @@ use crate::support::chat::plain;
 use crate::support::hostile::{Far, Manners, Wants};
 use crate::support::world::{Person, World, misbehave};
 
-const IN_A_LINE: &str = "line-Tq83-Wren-Vx";
+const IN_A_LINE: &str = "line-Tq83/Wren+Vx";
 const IN_AN_ARGUMENT: &str = "argument-Tq83-Wren-Vx";
 const IN_A_FILE: &str = "file-Tq83-Wren-Vx";
 const ANSWERED: &str = "answered-Tq83-Wren-Vx";
 const EDITED: &str = "edited-Tq83-Wren-Vx";
-const SET: &str = "set-Tq83-Wren-Vx";
+const SET: &str = "set-Tq83/Wren+Vx";
 const ON_A_PAGE: &str = "page-Tq83-Wren-Vx";
 const BEARER: &str = "bearer-Tq83-Wren-Vx";
 const HEADER: &str = "header-Tq83-Wren-Vx";
 const ACCESS: &str = "access-Tq83-Wren-Vx";
 const REFRESH: &str = "refresh-Tq83-Wren-Vx";
 const CODE: &str = "code-Tq83-Wren-Vx";
+const CLIENT_SECRET: &str = "client-Tq83-Wren-Vx";
+const ID_TOKEN: &str = "id-Tq83-Wren-Vx";
 const CALLED: &str = "called-Tq83-Wren-Vx";
 
-const ALL: [&str; 13] = [
+const ALL: [&str; 15] = [
     IN_A_LINE,
     IN_AN_ARGUMENT,
     IN_A_FILE,
@@ -45,15 +48,20 @@ const ALL: [&str; 13] = [
     ACCESS,
     REFRESH,
     CODE,
+    CLIENT_SECRET,
+    ID_TOKEN,
     CALLED,
 ];
 
 /// Each as it is, and as a server or a library may write it.
 fn forms(word: &str) -> Vec<String> {
+    let encoded: String = url::form_urlencoded::byte_serialize(word.as_bytes()).collect();
     let mut forms = vec![
         word.to_owned(),
-        word.replace('-', "%2D"),
         word.to_uppercase(),
+        encoded.to_lowercase(),
+        encoded.replace('-', "%2D"),
+        encoded,
     ];
     // In the middle of something that is encoded, from each of its three places.
     for before in ["", "x", "xx"] {
@@ -69,6 +77,9 @@ fn forms(word: &str) -> Vec<String> {
     forms
 }
 
+/// All forms of all of them.
+static FORMS: LazyLock<Vec<String>> = LazyLock::new(|| ALL.into_iter().flat_map(forms).collect());
+
 /// What was logged and should not have been, by the whole process.
 static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
@@ -79,7 +90,8 @@ struct Reader;
 impl Write for Reader {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(line);
-        if text.contains("Tq83") || text.contains("log begins") {
+        // The others of this process log as well; what every form has in it is unlikely enough elsewhere.
+        if FORMS.iter().any(|form| text.contains(form)) || text.contains("log begins") {
             LOGGED.lock().unwrap().push(text.into_owned());
         }
         Ok(line.len())
@@ -102,7 +114,10 @@ fn read_the_log() {
 
 /// No file below the folder has any of it, whatever it is for, and neither has its name.
 fn look_through(folder: &Path) {
-    let forms: Vec<String> = ALL.into_iter().flat_map(forms).collect();
+    look_for(folder, &FORMS);
+}
+
+fn look_for(folder: &Path, forms: &[String]) {
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).unwrap() {
@@ -123,6 +138,19 @@ fn look_through(folder: &Path) {
     }
 }
 
+/// Nor has a command line, but for what somebody wrote into the arguments of their own server: there it is given.
+fn look_at_command_lines() {
+    let given = [IN_AN_ARGUMENT, ANSWERED].map(forms).concat();
+    for process in std::fs::read_dir("/proc").unwrap() {
+        // One that has ended meanwhile has none.
+        let line = std::fs::read(process.unwrap().path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        let found = FORMS.iter().find(|form| line.contains(*form));
+        let found = found.filter(|form| !given.contains(form));
+        assert_eq!(found, None, "{line}");
+    }
+}
+
 struct Scene<'a> {
     world: &'a World,
     ann: Person<'a>,
@@ -132,6 +160,7 @@ impl Scene<'_> {
     async fn says(&self, text: &str) -> String {
         let seen = self.ann.says(text).await;
         look_through(&self.world.data());
+        look_at_command_lines();
         seen
     }
 
@@ -188,7 +217,9 @@ impl Scene<'_> {
             assert!(told.contains("••••"), "{told}");
             for word in [IN_A_LINE, IN_AN_ARGUMENT, IN_A_FILE, EDITED, SET] {
                 let encoded = STANDARD.encode(format!("user:{word}"));
-                for text in [word, &encoded] {
+                let in_a_url: String =
+                    url::form_urlencoded::byte_serialize(word.as_bytes()).collect();
+                for text in [word, &encoded, &in_a_url] {
                     self.says(&format!("/mcp call {server} echo text={text}"))
                         .await;
                 }
@@ -215,13 +246,14 @@ impl Scene<'_> {
             .await;
         self.presses("Apply").await;
         self.says("/mcp call bearer echo text=x").await;
-        self.says(&format!("/mcp connect hub {}", guarded.url()))
-            .await;
-        self.presses("Apply").await;
         {
             let mut seen = idp.seen.lock().unwrap();
             (seen.gives, seen.refreshes_by) = (Some(ACCESS), Some(REFRESH));
+            (seen.client_secret, seen.id_token) = (Some(CLIENT_SECRET), Some(ID_TOKEN));
         }
+        self.says(&format!("/mcp connect hub {}", guarded.url()))
+            .await;
+        self.presses("Apply").await;
         through_our_page(self.world, LOCAL, &format!("code={CODE}")).await;
         self.sees("[Finish]").await;
         self.presses("Finish").await;
@@ -277,7 +309,7 @@ impl Scene<'_> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_that_is_written_or_sent_has_a_secret_in_it() {
+async fn d33_nothing_that_is_written_or_sent_has_a_secret_in_it() {
     read_the_log();
     let idp = Idp::start().await;
     let wants = Wants::Token {
@@ -289,7 +321,7 @@ async fn nothing_that_is_written_or_sent_has_a_secret_in_it() {
     let far = Far::start(Manners::default().wanting(token(BEARER))).await;
     idp.seen.lock().unwrap().resource = guarded.url();
     let (world, at) = with_pages_and(open).await;
-    world.chat.forbid(ALL.into_iter().flat_map(forms));
+    world.chat.forbid(FORMS.iter().cloned());
     let scene = Scene {
         world: &world,
         ann: world.ann(),
@@ -303,7 +335,19 @@ async fn nothing_that_is_written_or_sent_has_a_secret_in_it() {
     for word in [BEARER, HEADER, ACCESS] {
         assert!(seen.contains(word), "{word} was never sent");
     }
-    assert!(idp.seen.lock().unwrap().codes.contains(&CODE.to_owned()));
+    {
+        let seen = idp.seen.lock().unwrap();
+        assert!(seen.codes.contains(&CODE.to_owned()));
+        assert!(seen.client_secrets.contains(&CLIENT_SECRET.to_owned()));
+        // Made by the bot, so known only now: not one byte of them was shown or stands in a file.
+        let verifiers: Vec<String> = seen.verifiers.iter().flat_map(|word| forms(word)).collect();
+        assert!(!verifiers.is_empty());
+        let shown = world.transcript(LOCAL);
+        for form in &verifiers {
+            assert!(!shown.contains(form.as_str()), "{shown}");
+        }
+        look_for(&world.data(), &verifiers);
+    }
     let data = world.data();
     let kept = world.chat.leaks();
     assert_eq!(kept, [""; 0]);
@@ -315,6 +359,28 @@ async fn nothing_that_is_written_or_sent_has_a_secret_in_it() {
     look_through(&data);
     assert_eq!(*LOGGED.lock().unwrap(), [""; 0]);
     world.close().await;
+}
+
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a program of the tests, and no server"
+)]
+fn d33_a_panic_does_not_say_what_it_was_about() {
+    let output = Command::new(misbehave())
+        .arg(format!("panics={CALLED}"))
+        .env("RUST_BACKTRACE", "1")
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{told}");
+    assert!(
+        told.contains("misbehave.rs:") && told.contains("withheld"),
+        "{told}"
+    );
+    for form in forms(CALLED) {
+        assert!(!told.contains(&form), "{told}");
+    }
 }
 
 /// What a careless hand may paste in the place of a name, and the part that is a key.

@@ -201,7 +201,12 @@ impl Front for Chat {
     }
 
     async fn answer(&self, _: &PressId, answer: Answer) -> Result<(), FrontError> {
-        self.state.lock().unwrap().answers.push(answer);
+        let mut state = self.state.lock().unwrap();
+        let said = format!("{answer:?}");
+        if state.forbidden.iter().any(|word| said.contains(word)) {
+            state.leaks.push(said);
+        }
+        state.answers.push(answer);
         Ok(())
     }
 

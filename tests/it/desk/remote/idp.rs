@@ -33,6 +33,13 @@ pub(in crate::desk) struct Seen {
     pub(in crate::desk) gives: Option<&'static str>,
     /// The refresh token, likewise.
     pub(in crate::desk) refreshes_by: Option<&'static str>,
+    /// The secret that it gives to whoever registers.
+    pub(in crate::desk) client_secret: Option<&'static str>,
+    /// What else it gives with a token, as if it said who logged in.
+    pub(in crate::desk) id_token: Option<&'static str>,
+    /// The verifiers and the client secrets that it was shown.
+    pub(in crate::desk) verifiers: Vec<String>,
+    pub(in crate::desk) client_secrets: Vec<String>,
 }
 
 pub(in crate::desk) struct Idp {
@@ -178,7 +185,7 @@ async fn metadata(State(Shared(base, seen)): State<Shared>, uri: Uri) -> Json<Va
         "response_types_supported": ["code"],
         "grant_types_supported": ["authorization_code", "refresh_token"],
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["none"],
+        "token_endpoint_auth_methods_supported": [method(&seen)],
     });
     if seen.registers {
         metadata["registration_endpoint"] = json!(format!("{base}/register"));
@@ -186,8 +193,24 @@ async fn metadata(State(Shared(base, seen)): State<Shared>, uri: Uri) -> Json<Va
     Json(metadata)
 }
 
-async fn register(Json(mut client): Json<Value>) -> (axum::http::StatusCode, Json<Value>) {
+fn method(seen: &Seen) -> &'static str {
+    if seen.client_secret.is_some() {
+        "client_secret_post"
+    } else {
+        "none"
+    }
+}
+
+async fn register(
+    State(Shared(_, seen)): State<Shared>,
+    Json(mut client): Json<Value>,
+) -> (axum::http::StatusCode, Json<Value>) {
     client["client_id"] = json!("client-1");
+    let seen = seen.lock().unwrap();
+    if let Some(secret) = seen.client_secret {
+        client["client_secret"] = json!(secret);
+        client["token_endpoint_auth_method"] = json!(method(&seen));
+    }
     (axum::http::StatusCode::CREATED, Json(client))
 }
 
@@ -198,9 +221,14 @@ async fn token(
     let code = form.get("code").cloned().unwrap_or_default();
     let mut seen = seen.lock().unwrap();
     seen.codes.push(code);
-    Json(
-        json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": seen.refreshes_by.unwrap_or("rt-1"), "scope": "read"}),
-    )
+    seen.verifiers.extend(form.get("code_verifier").cloned());
+    seen.client_secrets
+        .extend(form.get("client_secret").cloned());
+    let mut given = json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": seen.refreshes_by.unwrap_or("rt-1"), "scope": "read"});
+    if let Some(token) = seen.id_token {
+        given["id_token"] = json!(token);
+    }
+    Json(given)
 }
 
 async fn revoke(
