@@ -35,6 +35,8 @@ pub struct HostPolicy {
     pub remote_hosts: Patterns,
     /// The most of the network that a local server gets without an operator's word.
     pub network: NetworkMost,
+    /// Chats whose servers get more of it.
+    pub network_grants: Vec<NetworkFor>,
     /// How much is too much.
     pub quotas: Quotas,
     /// The least confinement that local servers are run in; less, and they are refused.
@@ -65,12 +67,38 @@ pub struct FolderGrant {
 impl FolderGrant {
     /// Whether the servers of this thread are shown it.
     pub fn is_for(&self, thread: ThreadId) -> bool {
-        let chat = match thread {
-            ThreadId::Local => thread,
-            ThreadId::Telegram { chat, .. } => ThreadId::telegram(chat, None),
-        };
-        self.everyone || self.threads.contains(&thread) || self.threads.contains(&chat)
+        self.everyone || has(&self.threads, thread)
     }
+}
+
+/// The most of the network for the servers of some chats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkFor {
+    /// The most.
+    pub network: NetworkMost,
+    /// Whose servers: of these chats, a chat with all its topics.
+    pub threads: Vec<ThreadId>,
+}
+
+impl HostPolicy {
+    /// The most of the network that a thread's servers get without an operator's word.
+    pub fn network_of(&self, thread: ThreadId) -> NetworkMost {
+        let grants = self.network_grants.iter();
+        grants
+            .filter(|grant| has(&grant.threads, thread))
+            .map(|grant| grant.network)
+            .fold(self.network, NetworkMost::max)
+    }
+}
+
+/// Whether a thread is among these, itself or with its chat.
+fn has(threads: &[ThreadId], thread: ThreadId) -> bool {
+    let chat = match thread {
+        ThreadId::Local => thread,
+        ThreadId::Telegram { chat, .. } => ThreadId::telegram(chat, None),
+    };
+    threads.contains(&thread) || threads.contains(&chat)
 }
 
 /// Who may use the bot at all.
@@ -128,6 +156,8 @@ pub enum NetworkMost {
     /// Any public address.
     #[default]
     Public,
+    /// The host's own network, raw; only ever for chats that are named.
+    Host,
 }
 
 /// How much is too much; each is answered with a polite word and nothing is lost.
@@ -315,5 +345,40 @@ impl Rules {
     /// This from now on: for tests of one room.
     pub fn set(&self, policy: HostPolicy) {
         self.now.store(Arc::new(policy));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_of_the_chats_that_it_names_with_their_topics() {
+        let (chat, topic) = (
+            ThreadId::telegram(-5, None),
+            ThreadId::telegram(-5, Some(7)),
+        );
+        let grant = |network, thread| NetworkFor {
+            network,
+            threads: vec![thread],
+        };
+        let policy = HostPolicy {
+            network: NetworkMost::Hosts,
+            network_grants: vec![
+                grant(NetworkMost::Public, chat),
+                grant(NetworkMost::Host, topic),
+                grant(NetworkMost::None, ThreadId::Local),
+            ],
+            ..HostPolicy::default()
+        };
+        for (thread, most) in [
+            (chat, NetworkMost::Public),
+            (topic, NetworkMost::Host),
+            (ThreadId::telegram(-5, Some(8)), NetworkMost::Public),
+            (ThreadId::telegram(-6, Some(7)), NetworkMost::Hosts),
+            (ThreadId::Local, NetworkMost::Hosts),
+        ] {
+            assert_eq!(policy.network_of(thread), most, "{thread}");
+        }
     }
 }

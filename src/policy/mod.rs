@@ -18,8 +18,8 @@ pub use chat::{Call, ChatSettings, Configure, may};
 pub use file::PolicyFile;
 pub use glob::{is_pattern, matches};
 pub use host::{
-    Access, CallsAMinute, FolderGrant, Given, HostPolicy, Listed, NetworkMost, Patterns, Quotas,
-    Rules, Running, WhoAdds,
+    Access, CallsAMinute, FolderGrant, Given, HostPolicy, Listed, NetworkFor, NetworkMost,
+    Patterns, Quotas, Rules, Running, WhoAdds,
 };
 pub use launch::{Denied, Launcher, new_locals};
 pub use network::{Granted, Less, Ways, reach_words};

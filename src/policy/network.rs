@@ -36,7 +36,7 @@ pub enum Less {
 
 impl Ways {
     /// What an entry's grant comes to. `word` is whether an operator gave their word for this very entry; without it
-    /// nothing passes what they allow, and the host's own network is nobody's.
+    /// nothing passes what they allow.
     pub fn granted(self, asked: &NetworkGrant, word: bool) -> Granted {
         if !self.confined {
             return Granted {
@@ -45,7 +45,7 @@ impl Ways {
             };
         }
         let allowed = match asked {
-            NetworkGrant::Unsaid if self.most == NetworkMost::Public => NetworkGrant::Public,
+            NetworkGrant::Unsaid if self.most >= NetworkMost::Public => NetworkGrant::Public,
             NetworkGrant::Unsaid => NetworkGrant::None,
             asked if word || !self.needs_word(asked) => asked.clone(),
             NetworkGrant::Host if self.most == NetworkMost::Public => NetworkGrant::Public,
@@ -73,7 +73,7 @@ impl Ways {
                 NetworkGrant::Unsaid | NetworkGrant::None => false,
                 NetworkGrant::Hosts(_) => self.most < NetworkMost::Hosts,
                 NetworkGrant::Public => self.most < NetworkMost::Public,
-                NetworkGrant::Host => true,
+                NetworkGrant::Host => self.most < NetworkMost::Host,
             }
     }
 
@@ -160,6 +160,7 @@ mod tests {
                 NetworkMost::Public,
                 [&Public, &no, &hosts, &Public, &Public],
             ),
+            (NetworkMost::Host, [&Public, &no, &hosts, &Public, &Host]),
         ] {
             let ways = ways(most);
             for (asked, grant) in all.into_iter().zip(expected) {
@@ -173,7 +174,8 @@ mod tests {
                     ..ways
                 };
                 let kept = without_proxy.granted(asked, false).grant;
-                assert_eq!(kept, no, "{asked:?} without a proxy");
+                let left = if *grant == Host { &Host } else { &no };
+                assert_eq!(&kept, left, "{asked:?} without a proxy");
                 if asked != &Unsaid {
                     let by_word = ways.granted(asked, true);
                     assert_eq!((&by_word.grant, by_word.less), (asked, None));

@@ -305,8 +305,8 @@ impl Registry {
     }
 
     /// What of the network local servers can be granted here and now.
-    pub fn network_ways(&self) -> Ways {
-        self.room.context.network_ways()
+    pub fn network_ways(&self, thread: ThreadId) -> Ways {
+        self.room.context.network_ways(thread)
     }
 
     /// How local servers are confined.

@@ -23,7 +23,7 @@ impl Turn<'_> {
         old: &ThreadConfig,
         new: &ThreadConfig,
     ) -> Result<Vec<(ServerName, String)>, Refusal> {
-        let ways = self.hall.parts.registry.network_ways();
+        let ways = self.hall.parts.registry.network_ways(self.thread);
         let mut words = Vec::new();
         for (name, server) in &new.local {
             let is_as_before = old.local.iter().any(|(other, was)| {
@@ -73,7 +73,7 @@ impl Turn<'_> {
         old: &ThreadConfig,
         new: &ThreadConfig,
     ) -> Vec<String> {
-        let ways = self.hall.parts.registry.network_ways();
+        let ways = self.hall.parts.registry.network_ways(self.thread);
         // The demo server is given no network, whatever its entry says.
         let mut told = new.clone();
         told.local
@@ -90,7 +90,7 @@ impl Turn<'_> {
         let Some(Definition::Local(server)) = loaded.config.definition(name) else {
             return Ok(None);
         };
-        let ways = self.hall.parts.registry.network_ways();
+        let ways = self.hall.parts.registry.network_ways(self.thread);
         if !ways.confined {
             // It has all that the host has, which is told with the sandbox.
             return Ok(None);

@@ -48,7 +48,7 @@ impl Terms {
         let (grant, less) = if is_demo {
             (NetworkGrant::None, None)
         } else {
-            let granted = ways(context, policy).granted(&server.network, word);
+            let granted = ways(context, policy, thread).granted(&server.network, word);
             (granted.grant, granted.less)
         };
         let is_confined = sandbox.confines();
@@ -70,11 +70,11 @@ impl Terms {
     }
 }
 
-/// What can be granted here under a policy.
-pub(super) fn ways(context: &Context, policy: &HostPolicy) -> Ways {
+/// What can be granted to a thread's servers here under a policy.
+pub(super) fn ways(context: &Context, policy: &HostPolicy, thread: ThreadId) -> Ways {
     let sandbox = &context.outside.sandbox;
     Ways {
-        most: policy.network,
+        most: policy.network_of(thread),
         confined: sandbox.confines(),
         proxy: sandbox.takes_proxy() && context.outside.ways_out.is_some(),
     }
@@ -89,7 +89,7 @@ pub(in crate::registry) async fn has_word(
     (name, by_operator): (&ServerName, bool),
     server: &StdioServer,
 ) -> bool {
-    let needs = |policy: &&HostPolicy| ways(context, policy).needs_word(&server.network);
+    let needs = |policy: &&HostPolicy| ways(context, policy, thread).needs_word(&server.network);
     if !policies.iter().any(needs) {
         return false;
     }

@@ -51,9 +51,9 @@ impl WayOut {
 }
 
 impl Context {
-    /// What can be granted here.
-    pub(in crate::registry) fn network_ways(&self) -> Ways {
-        ways(self, &self.outside.policy.now())
+    /// What can be granted to a thread's servers here.
+    pub(in crate::registry) fn network_ways(&self, thread: ThreadId) -> Ways {
+        ways(self, &self.outside.policy.now(), thread)
     }
 }
 

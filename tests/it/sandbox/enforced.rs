@@ -176,10 +176,17 @@ async fn d09_a_narrower_grant_of_the_network_holds_for_what_runs() {
             (json!({}), "public", "hosts", restarts),
             (json!({}), "none", "public", restarts),
             (json!({"network": "none"}), "public", "none", GoesOn),
+            (json!({}), "none", "granted", restarts),
             // The one at the terminal is the operator: an entry that says it has their word.
             (hosts, "public", "none", GoesOn),
         ] {
-            let (before, after) = (json!({"network": before}), json!({"network": after}));
+            let policy = |network: &str| match network {
+                "granted" => {
+                    json!({"network": "none", "network_grants": [{"network": "public", "threads": ["local"]}]})
+                }
+                network => json!({"network": network}),
+            };
+            let (before, after) = (policy(before), policy(after));
             edited(*tier, entry, before, after, fate).await;
         }
     }

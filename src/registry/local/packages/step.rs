@@ -75,7 +75,7 @@ pub(super) async fn run(
     step: Step<'_>,
 ) -> Result<String, Trouble> {
     let trouble = |what: String| Trouble::new(Stage::Package, what, "Try again.", Mend::Again);
-    if reaches_too_much(context.network_ways()) {
+    if reaches_too_much(context.network_ways(thread)) {
         return Err(words::no_way(step.package, step.what));
     }
     let gate = open_gate(context, thread, step.package.manager).map_err(&trouble)?;
@@ -146,7 +146,7 @@ fn open_gate(
     let Some(WaysOut { egress, .. }) = &context.outside.ways_out else {
         return Ok(None);
     };
-    if !context.network_ways().proxy {
+    if !context.network_ways(thread).proxy {
         return Ok(None);
     }
     let reach = Reach::Hosts(context.sources().patterns(manager));
