@@ -189,12 +189,12 @@ impl Turn<'_> {
         }
     }
 
-    /// Deletes the person's own message; a sentence where that is wanted and not possible.
+    /// Deletes the person's own message; a sentence that says so, or that it stays.
     pub(super) async fn hide_what_was_said(&mut self) -> Option<String> {
         let said = self.said?;
         self.hidden = true;
         if !self.hall.parts.front.capabilities().delete_theirs {
-            return None;
+            return Some("Your line has a secret in it and stays where you wrote it: clear the screen when you are done.".to_owned());
         }
         match self.hall.small(self.hall.parts.front.delete(self.thread, said)).await {
             Ok(()) => Some("I deleted your message because it has a secret in it.".to_owned()),

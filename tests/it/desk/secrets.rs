@@ -13,7 +13,7 @@ use switchboard::web::Web;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::remote::{CANARY, LOCAL, nowhere, open, remote};
-use crate::support::chat::steady;
+use crate::support::chat::{Deletes, steady};
 use crate::support::hostile::{Far, Manners};
 use crate::support::world::{World, misbehave, within, write};
 
@@ -418,4 +418,31 @@ async fn a_value_is_entered_on_a_page_once_and_never_passes_the_chat() {
     assert_eq!(value(&world, LOCAL, "TOKEN", &GivenFor::Local), kept);
     nowhere(&world, LOCAL);
     world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d34_a_message_with_a_secret_goes_or_its_staying_is_said() {
+    for (deletes, told) in [
+        (Deletes::Done, "I deleted your message"),
+        (Deletes::Refused, "please delete it yourself"),
+        (Deletes::Unknown, "stays where you wrote it"),
+    ] {
+        let world = World::open();
+        let ann = world.ann();
+        world.chat.deletes(deletes);
+        for line in [
+            "/mcp secrets set A_TOKEN ghp_0123456789abcdefghijABCDEFGHIJ012345",
+            "/mcp add demo -e A_TOKEN=ghp_0123456789abcdefghijABCDEFGHIJ012346 -- switchboard demo-server",
+        ] {
+            let before = world.transcript(ThreadId::Local).len();
+            ann.says(line).await;
+            let shown = world.transcript(ThreadId::Local);
+            assert!(
+                shown[before..].contains(told),
+                "{deletes:?}, {line}: {shown}"
+            );
+            assert_eq!(!world.chat.deleted().is_empty(), deletes == Deletes::Done);
+        }
+        world.close().await;
+    }
 }

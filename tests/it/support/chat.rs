@@ -21,6 +21,17 @@ pub struct Shown {
     pub edits: usize,
 }
 
+/// What becomes of a message of a person's that the bot takes away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Deletes {
+    #[default]
+    Done,
+    /// The chat knows it and refuses.
+    Refused,
+    /// The chat does not know it.
+    Unknown,
+}
+
 #[derive(Debug, Default)]
 struct State {
     messages: Vec<Shown>,
@@ -28,6 +39,7 @@ struct State {
     files: HashMap<String, Vec<u8>>,
     standings: HashMap<ActorId, Standing>,
     deleted: Vec<MessageId>,
+    deletes: Deletes,
     /// No link leads into a private chat.
     no_private_chats: bool,
     /// What no message may hold, and those that did.
@@ -94,6 +106,11 @@ impl Chat {
         self.state.lock().unwrap().leaks.clone()
     }
 
+    /// What becomes of messages that are taken away, from now on.
+    pub fn deletes(&self, deletes: Deletes) {
+        self.state.lock().unwrap().deletes = deletes;
+    }
+
     /// A front that knows no private chats.
     pub fn forget_private_chats(&self) {
         self.state.lock().unwrap().no_private_chats = true;
@@ -145,7 +162,7 @@ impl Front for Chat {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             edit: true,
-            delete_theirs: true,
+            delete_theirs: self.state.lock().unwrap().deletes != Deletes::Unknown,
             files: true,
             buttons: true,
         }
@@ -186,7 +203,11 @@ impl Front for Chat {
     }
 
     async fn delete(&self, _: ThreadId, message: MessageId) -> Result<(), FrontError> {
-        self.state.lock().unwrap().deleted.push(message);
+        let mut state = self.state.lock().unwrap();
+        if state.deletes == Deletes::Refused {
+            return Err(FrontError::Other("it is too old".to_owned()));
+        }
+        state.deleted.push(message);
         Ok(())
     }
 
