@@ -92,6 +92,31 @@ fn one_command_is_answered_and_its_outcome_is_the_exit_code() {
 }
 
 #[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test plays somebody who edits the audit"
+)]
+fn d36_an_operator_sees_which_audit_was_edited() {
+    let folder = tempfile::tempdir().unwrap();
+    let verified = || {
+        switchboard(&["audit", "verify", "--data", folder.path().to_str().unwrap()])
+            .output()
+            .unwrap()
+    };
+    let add = ["--yes", "--", "/mcp add demo -- switchboard demo-server"];
+    assert!(once(folder.path(), &add).status.success());
+    let whole = verified();
+    assert!(whole.status.success(), "{whole:?}");
+    let file = folder.path().join("state/tg42/audit.jsonl");
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("demo"), "{text}");
+    std::fs::write(&file, text.replacen("demo", "dome", 1)).unwrap();
+    let edited = verified();
+    assert_eq!(edited.status.code(), Some(1), "{edited:?}");
+    assert!(said(&edited).contains("tg42"), "{edited:?}");
+}
+
+#[test]
 fn settings_that_make_no_sense_stop_the_start_and_are_named() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for (arguments, variable, named) in [

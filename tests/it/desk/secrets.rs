@@ -188,18 +188,19 @@ async fn nothing_but_secrets_is_filled_in_and_a_remote_ones_key_is_none_of_a_loc
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d29_nothing_of_the_bots_own_is_filled_in() {
+    // Set in this very process, by whoever runs the tests.
+    let own = "${HOME} ${env:HOME} ${PATH} ${env:CARGO_MANIFEST_DIR} ${input:x} $(id)";
+    assert!(std::env::var_os("HOME").is_some() && std::env::var_os("PATH").is_some());
     let world = World::open();
-    add(
-        &world,
-        "env",
-        "A=${HOME} ${env:TELOXIDE_TOKEN} ${input:x} $(id)",
-    )
-    .await;
-    let told = world.ann().says("/mcp call env env").await;
-    assert!(
-        told.contains("${HOME} ${env:TELOXIDE_TOKEN} ${input:x} $(id)"),
-        "{told}"
-    );
+    add(&world, "env", &format!("A={own}")).await;
+    let ann = world.ann();
+    let told = ann.says("/mcp call env env").await;
+    assert!(told.contains(own), "{told}");
+    let said = format!("/mcp add said -- {} 'say={own}'", misbehave().display());
+    ann.says(&said).await;
+    ann.presses("Apply").await;
+    let told = ann.says("/mcp logs said").await;
+    assert!(told.contains(own), "{told}");
     world.close().await;
 }
 

@@ -1,5 +1,6 @@
 //! Which tools are on, what becomes of changed ones, and calls that ask first.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -469,7 +470,9 @@ async fn d17_a_reference_in_a_schema_is_never_fetched() {
     let canary = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     canary.set_nonblocking(true).unwrap();
     let address = canary.local_addr().unwrap();
-    let file = tempfile::NamedTempFile::new().unwrap();
+    // Read, it would refuse whatever is given.
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"{\"not\": {}}").unwrap();
     let world = World::open();
     let ann = world.ann();
     let reference = |to: &str| json!({"name": format!("t{}", to.len()), "inputSchema": {"type": "object", "properties": {"a": {"$ref": to}}, "$schema": format!("http://{address}/dialect")}});
@@ -478,7 +481,8 @@ async fn d17_a_reference_in_a_schema_is_never_fetched() {
     let offered = Offered::new(&json!([reference(&http), reference(&local)]));
     offered.is_added(&ann, "risk").await;
     for to in [&http, &local] {
-        ann.says(&format!("/mcp call risk t{} a=1", to.len())).await;
+        let called = ann.says(&format!("/mcp call risk t{} a=1", to.len())).await;
+        assert!(called.contains("✅"), "{called}");
         ann.says(&format!("/mcp tools risk t{}", to.len())).await;
     }
     ann.says("/mcp test risk").await;
