@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use serde_json::Value;
 
 use super::secrets::MASK;
-use super::{Document, FileKind, Files};
+use super::{Document, FileKind, Files, visible};
 
 /// The unified diff of both files with `context` lines, secrets masked on both sides; empty where nothing changed. Headers
 /// name the files (`--- mcp.json`, `+++ mcp.json (proposed)`). A changed secret shows as changed although both are masked.
@@ -24,7 +24,7 @@ pub fn unified(old: &Files, new: &Files, context: usize) -> String {
         if let Value::Object(fields) = shown {
             hidden_is.0 = fields;
         }
-        let (before, after) = (hidden_was.to_text(), hidden_is.to_text());
+        let (before, after) = (seen(&hidden_was.to_text()), seen(&hidden_is.to_text()));
         if before != after {
             let name = kind.file_name();
             let diff = similar::TextDiff::configure()
@@ -46,15 +46,28 @@ pub fn text_diff(name: &str, old: &str, new: &str) -> String {
     if old == new {
         return String::new();
     }
+    let (old, new) = (seen(old), seen(new));
     similar::TextDiff::configure()
         .algorithm(similar::Algorithm::Patience)
         .timeout(std::time::Duration::from_secs(1))
-        .diff_lines(old, new)
+        .diff_lines(&*old, &*new)
         .unified_diff()
         .context_radius(2)
         .missing_newline_hint(false)
         .header(name, &format!("{name} (now)"))
         .to_string()
+}
+
+/// The text with what cannot be seen written out, but for its line ends and tabs: a difference that looks like none would be
+/// agreed to.
+fn seen(text: &str) -> String {
+    let parts = text.split_inclusive(['\n', '\t']);
+    parts
+        .map(|part| match part.char_indices().next_back() {
+            Some((end, c @ ('\n' | '\t'))) => format!("{}{c}", visible(&part[..end])),
+            _ => visible(part),
+        })
+        .collect()
 }
 
 /// Marks each masked text whose secret changed: it and the one before look alike, but what they hide differs. The pairs

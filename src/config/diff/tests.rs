@@ -87,3 +87,17 @@ fn large_and_wholly_different_files_are_compared_quickly_enough_to_end() {
     };
     assert!(unified(&big("a"), &big("b"), 3).lines().count() > 24_000);
 }
+
+#[test]
+fn d01_what_cannot_be_seen_is_written_out() {
+    let with = |arg: &str| files(&json!({"mcpServers": {"a": {"command": "x", "args": [arg]}}}));
+    let diff = unified(&with("--safe"), &with("--sa\u{200b}fe\u{202e}\u{e0041}"), 3);
+    assert!(
+        diff.contains(r#"+        "--sa\u{200b}fe\u{202e}\u{e0041}""#),
+        "{diff}"
+    );
+    assert_eq!(
+        text_diff("t", "a\tb\n", "a\tb\u{feff}\n"),
+        "--- t\n+++ t (now)\n@@ -1 +1 @@\n-a\tb\n+a\tb\\u{feff}\n"
+    );
+}
