@@ -20,6 +20,7 @@ mod direct;
 mod full_disk;
 mod guarded;
 mod oauth;
+mod packages;
 mod programs;
 mod remote;
 mod servers;

@@ -276,7 +276,7 @@ async fn d09_node_and_python_reach_what_they_are_granted_and_nothing_else() {
 }
 
 /// The addresses of the registries, where these are mirrors within a network that is not public.
-fn registries() -> Vec<IpAddr> {
+pub fn registries() -> Vec<IpAddr> {
     ["registry.npmjs.org", "pypi.org", "files.pythonhosted.org"]
         .iter()
         .filter_map(|host| (*host, 443).to_socket_addrs().ok())
