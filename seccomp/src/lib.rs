@@ -11,7 +11,8 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::ptr;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 
 pub use libc::sock_filter;
 
@@ -82,24 +83,27 @@ impl AsFd for Listener {
     }
 }
 
-impl AsRawFd for Listener {
-    fn as_raw_fd(&self) -> i32 {
-        self.0.as_raw_fd()
-    }
-}
-
 impl Listener {
-    /// The next call, if one waits. For one receiver: beside another one it may block.
+    /// Waits for the next call; `None` when nobody is left who could make one.
     pub fn receive(&self) -> io::Result<Option<Call>> {
-        let mut poll_fd = [PollFd::new(&self.0, PollFlags::IN)];
-        let now = Timespec {
-            tv_sec: 0,
-            tv_nsec: 0,
-        };
-        poll(&mut poll_fd, Some(&now))?;
-        if !poll_fd[0].revents().contains(PollFlags::IN) {
-            return Ok(None);
+        loop {
+            let mut waits = [PollFd::new(&self.0, PollFlags::IN)];
+            match poll(&mut waits, None) {
+                Err(Errno::INTR) => continue,
+                polled => polled?,
+            };
+            let told = waits[0].revents();
+            if !told.contains(PollFlags::IN) && told.contains(PollFlags::HUP) {
+                return Ok(None);
+            }
+            if let Some(call) = self.take()? {
+                return Ok(Some(call));
+            }
         }
+    }
+
+    /// The call that waits; `None` where its caller was killed.
+    fn take(&self) -> io::Result<Option<Call>> {
         // The kernel wants it zeroed.
         let mut told = Roomy::new(libc::seccomp_notif {
             id: 0,
@@ -114,7 +118,6 @@ impl Listener {
         });
         match self.control(libc::SECCOMP_IOCTL_NOTIF_RECV, &mut told) {
             Ok(_) => {}
-            // It was killed meanwhile.
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
             Err(error) => return Err(error),
         }
@@ -268,19 +271,14 @@ mod tests {
             made()
         });
         let listener = listener.recv().unwrap().unwrap();
-        let call = loop {
-            let mut waits = [PollFd::new(&listener, PollFlags::IN)];
-            poll(&mut waits, None).unwrap();
-            if let Some(call) = listener.receive().unwrap() {
-                break call;
-            }
-        };
+        let call = listener.receive().unwrap().unwrap();
         assert!(listener.is_waiting(&call));
         answers(&listener, &call);
         assert!(!listener.is_waiting(&call));
         assert!(listener.answer(&call, Ok(0)).is_err(), "it has its answer");
+        let made = caller.join().unwrap();
         assert_eq!(listener.receive().unwrap(), None);
-        caller.join().unwrap()
+        made
     }
 
     fn socket() -> rustix::io::Result<OwnedFd> {
@@ -322,8 +320,10 @@ mod tests {
 
     #[test]
     fn what_is_no_listener_fails() {
-        let file = Listener::from(OwnedFd::from(std::io::pipe().unwrap().0));
-        assert!(matches!(file.receive(), Ok(None) | Err(_)));
+        let (reads, writes) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut &writes, b"x").unwrap();
+        let file = Listener::from(OwnedFd::from(reads));
+        assert!(file.receive().is_err());
         let call = Call {
             id: 1,
             thread: 0,

@@ -159,23 +159,28 @@ impl Sandbox {
             // To connect is to write.
             std::os::unix::fs::chown(socket, Some(owner.uid), Some(owner.gid))?;
         }
-        let has_relay = matches!(cage.network, Network::Proxy(_)) && is_strong;
-        if has_relay {
+        // Where it is not proved that a server can be led, it has nothing of the network, whatever it was granted.
+        let way = proxy(&cage.network).filter(|_| self.takes_proxy());
+        let preload = way.and_then(|_| node_proxy(&cage.network));
+        if way.is_some() {
             run.env.extend(relay::variables(RELAY_LISTENS));
-            if node_proxy(&cage.network).is_some() {
-                let options = format!("--require={NODE_PROXY_INSIDE}");
-                run.env.insert("NODE_OPTIONS".to_owned(), options);
-            }
+        }
+        if let Some(file) = &preload {
+            let file = if is_strong {
+                Path::new(NODE_PROXY_INSIDE)
+            } else {
+                file
+            };
+            let options = format!("--require={}", quoted(&file.to_string_lossy()));
+            run.env.insert("NODE_OPTIONS".to_owned(), options);
         }
         if !is_strong && cage.owner.is_some() {
             // Its own user walks there from the root, where the strong tier shows it another way.
-            for folder in cage
-                .home
-                .ancestors()
-                .skip(1)
-                .take_while(|it| it.starts_with(&cage.data))
-            {
-                home::open_way(folder)?;
+            for place in [Some(&cage.home), preload.as_ref()].into_iter().flatten() {
+                let above = place.ancestors().skip(1);
+                for folder in above.take_while(|it| it.starts_with(&cage.data)) {
+                    home::open_way(folder)?;
+                }
             }
         }
         let program = if is_strong {
@@ -198,19 +203,23 @@ impl Sandbox {
             cwd: inside(&run.cwd),
             owner: cage.owner,
             limits: cage.limits,
-            walls: (!is_strong).then(|| walls(cage, &needed)),
+            walls: (!is_strong).then(|| walls(cage, needed.iter().chain(&preload))),
             sockets: match cage.network {
                 Network::Host => Sockets::Host,
                 Network::None | Network::Proxy(_) if is_strong => Sockets::Own,
+                Network::None | Network::Proxy(_) if way.is_some() => Sockets::Led,
                 Network::None | Network::Proxy(_) => Sockets::None,
             },
-            relay: has_relay,
+            relay: is_strong && way.is_some(),
         };
         let args = match &self.means.bubblewrap {
             Some(bubblewrap) if is_strong => {
                 bubblewrap.arguments(cage, &needed, &self.means.program)
             }
-            _ => vec!["confined".to_owned()],
+            _ => match way {
+                Some((socket, _)) => usher(socket, cage.owner),
+                None => vec!["confined".to_owned()],
+            },
         };
         Ok(Wrapped {
             preamble: spec.to_preamble()?,
@@ -222,16 +231,34 @@ impl Sandbox {
                 env: BTreeMap::new(),
                 cwd: PathBuf::from("/"),
             },
-            is_keeper: is_strong,
+            is_keeper: is_strong || way.is_some(),
             limits: Some(cage.limits),
             shown: Some(Shown::of(cage, &needed, is_strong)),
         })
     }
 }
 
-fn walls(cage: &Cage, needed: &[PathBuf]) -> Walls {
+/// The usher of a server that is led to this socket.
+fn usher(socket: &Path, owner: Option<Owner>) -> Vec<String> {
+    let mut line = vec![
+        "usher".to_owned(),
+        format!("--to={}", socket.to_string_lossy()),
+    ];
+    if let Some(Owner { uid, gid }) = owner {
+        line.extend(["--owner".to_owned(), uid.to_string(), gid.to_string()]);
+    }
+    line
+}
+
+/// As `NODE_OPTIONS` wants a path that may hold blanks.
+fn quoted(path: &str) -> String {
+    let path = path.replace('\\', r"\\").replace('"', "\\\"");
+    format!("\"{path}\"")
+}
+
+fn walls<'a>(cage: &Cage, needed: impl Iterator<Item = &'a PathBuf>) -> Walls {
     let mut walls = Walls {
-        read: view::system().chain(needed.iter().cloned()).collect(),
+        read: view::system().chain(needed.cloned()).collect(),
         write: vec![cage.home.clone()],
         network: cage.network == Network::Host,
     };
