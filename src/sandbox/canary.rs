@@ -92,7 +92,10 @@ fn tried(task: &Task) -> Found {
     }
     let connected = TcpStream::connect_timeout(&task.loopback, Duration::from_millis(300));
     let led = task.led && connected.as_ref().is_ok_and(is_led);
-    reached("programs that listen on this host", connected.is_ok() && !led);
+    reached(
+        "programs that listen on this host",
+        connected.is_ok() && !led,
+    );
     let name = std::os::unix::net::SocketAddr::from_abstract_name(&task.abstract_socket);
     let connected = name.and_then(|name| UnixStream::connect_addr(&name));
     reached("abstract sockets of this host", connected.is_ok());

@@ -217,13 +217,11 @@ impl Desk {
             }
             Ok((theirs, ours, place)) => {
                 let asked = i32::try_from(call.arguments[1] & 0xffff_ffff).unwrap_or_default();
-                let given = theirs
-                    .into_std()
-                    .and_then(|theirs| {
-                        theirs.set_nonblocking(asked & libc::SOCK_NONBLOCK != 0)?;
-                        let close_on_exec = asked & libc::SOCK_CLOEXEC != 0;
-                        listener.give(&call, theirs.as_fd(), close_on_exec)
-                    });
+                let given = theirs.into_std().and_then(|theirs| {
+                    theirs.set_nonblocking(asked & libc::SOCK_NONBLOCK != 0)?;
+                    let close_on_exec = asked & libc::SOCK_CLOEXEC != 0;
+                    listener.give(&call, theirs.as_fd(), close_on_exec)
+                });
                 match given {
                     Ok(()) => self.join(ours, place).await,
                     Err(error) => {
