@@ -208,7 +208,7 @@ struct Roomy<T> {
 
 impl<T: Told> Roomy<T> {
     fn new(value: T) -> Self {
-        const { assert!(size_of::<T>() % 8 == 0) };
+        const { assert!(size_of::<T>().is_multiple_of(8)) };
         Self {
             value,
             room: [0; 64],

@@ -15,7 +15,7 @@ use super::spec::Spec;
 use super::{LAUNCH_MARK, Owner, PROXY_INSIDE, RELAY_LISTENS, filter, usher, walls};
 
 /// How much a server steps back behind the bot and the rest of the host.
-const NICE: i32 = 5;
+pub(super) const NICE: i32 = 5;
 /// Where memory runs out, the kernel ends a server before the bot.
 const FIRST_TO_GO: &str = "500";
 

@@ -35,7 +35,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::confined::{become_owner, go_first};
+use super::confined::{NICE, become_owner, go_first};
 use super::{Owner, relay};
 
 /// As many as are joined to the proxy at once; more wait.
@@ -92,7 +92,10 @@ async fn usher(to: &Path, owner: Option<Owner>) -> Result<ExitCode, String> {
     let mut children = signal(SignalKind::child()).map_err(cannot(no_way))?;
     let door = Door::find(to).map_err(|error| cannot(no_way)(error.into()))?;
     let (mut server, ours) = start().map_err(cannot("it cannot be started"))?;
-    step_aside(owner).map_err(|error| cannot(no_way)(error.into()))?;
+    // Not before: it waits for its output, and is what it is to be after that.
+    step_aside(owner)
+        .and_then(|output| send(&ours, output))
+        .map_err(|error| cannot(no_way)(error.into()))?;
     // What follows is told by how the server ends: it says itself what went wrong.
     let Ok(Some(listener)) = receive(&ours) else {
         drop(ours);
@@ -134,23 +137,27 @@ fn start() -> io::Result<(Child, UnixStream)> {
         .arg("confined")
         .stdout(Stdio::from(OwnedFd::from(theirs)))
         .spawn()?;
-    send(&ours, rustix::stdio::stdout())?;
     Ok((server, ours))
 }
 
-/// Keeps nothing of the server's, and is nobody whom the server could look into.
-fn step_aside(owner: Option<Owner>) -> rustix::io::Result<()> {
+/// Keeps nothing of the server's, whose output is returned, and becomes nobody whom the server could look into.
+fn step_aside(owner: Option<Owner>) -> rustix::io::Result<OwnedFd> {
+    let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
+
     let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     if let Some(owner) = owner {
         become_owner(owner)?;
     }
+    // What a server makes it do is the server's work.
+    let _ = rustix::process::nice(NICE);
     rustix::thread::set_no_new_privs(true)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     // A change of the user takes it away, so after that. The launcher's first thread starts us and lives as long as it does.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     rustix::stdio::dup2_stdin(&nothing)?;
     rustix::stdio::dup2_stdout(&nothing)?;
-    rustix::stdio::dup2_stderr(&nothing)
+    rustix::stdio::dup2_stderr(&nothing)?;
+    Ok(output)
 }
 
 /// As shells say it; the launcher knows (`is_keeper`).
@@ -239,6 +246,9 @@ impl Desk {
             && let Ok(_joined) = self.joined.acquire().await
         {
             relay::join(ours, &self.door.path).await;
+        } else {
+            // Nothing was said: a reset takes nothing away, and leaves no port waiting.
+            let _ = ours.set_zero_linger();
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -293,6 +293,38 @@ fn a_server_ends_with_its_usher_and_cannot_look_into_it() {
         "{complaints}"
     );
     child.wait().unwrap();
+}
+
+#[test]
+fn an_usher_ends_with_the_thread_that_started_it() {
+    let Some(sandbox) = restricted() else { return };
+    let place = Place::new();
+    // As the launcher's first thread, whose end is the launcher's.
+    let mut child = std::thread::scope(|scope| {
+        let start = || {
+            let mut child =
+                place.start(sandbox, Path::new("/bin/sh"), &["-c", "echo up; read line"]);
+            let mut said = [0; 3];
+            child
+                .stdout
+                .as_mut()
+                .unwrap()
+                .read_exact(&mut said)
+                .unwrap();
+            child
+        };
+        scope.spawn(start).join().unwrap()
+    });
+    // Its input stays open all the while.
+    let _stdin = child.stdin.take().unwrap();
+    let mut rest = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut rest)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
 }
 
 #[test]
