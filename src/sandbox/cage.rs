@@ -287,3 +287,71 @@ pub(super) fn node_proxy(network: &Network) -> Option<PathBuf> {
     let file = socket.with_file_name(NODE_PROXY);
     file.is_file().then_some(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Means;
+    use super::*;
+
+    /// The command of a server that is granted the proxy, and what is told on its standard input.
+    fn wrapped(ushers: bool, socket: &Path, home: &Path) -> (Wrapped, Spec) {
+        let sandbox = Sandbox {
+            tier: Some(Tier::Restricted),
+            why: String::new(),
+            means: Means {
+                program: "/opt/switchboard".into(),
+                ushers,
+                ..Means::default()
+            },
+        };
+        let cage = Cage {
+            home: home.to_owned(),
+            data: home.parent().unwrap().to_owned(),
+            owner: None,
+            folders: Vec::new(),
+            network: Network::Proxy(socket.to_owned()),
+            limits: Limits::default(),
+        };
+        let run = Run {
+            program: "/bin/true".into(),
+            arg0: "true".to_owned(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: home.to_owned(),
+        };
+        let wrapped = sandbox.wrap(&cage, run).unwrap();
+        let spec = Spec::read(&mut &wrapped.preamble[..]).unwrap();
+        (wrapped, spec)
+    }
+
+    #[test]
+    fn without_the_proof_a_grant_of_the_network_is_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        // As a folder of somebody may be called.
+        let run = folder.path().join("r \"u\\n");
+        std::fs::create_dir(&run).unwrap();
+        std::fs::File::create(run.join(NODE_PROXY)).unwrap();
+        let socket = run.join("1.sock");
+        let (no, told) = wrapped(false, &socket, &home);
+        assert_eq!(no.run.args, ["confined"]);
+        assert!(!no.is_keeper);
+        assert_eq!(told.sockets, Sockets::None);
+        assert!(!told.env.contains_key("HTTPS_PROXY") && !told.env.contains_key("NODE_OPTIONS"));
+        let (yes, told) = wrapped(true, &socket, &home);
+        assert_eq!(
+            yes.run.args,
+            ["usher".to_owned(), format!("--to={}", socket.display())]
+        );
+        assert!(yes.is_keeper);
+        assert_eq!(told.sockets, Sockets::Led);
+        assert_eq!(told.env["HTTPS_PROXY"], "http://127.0.0.1:3128");
+        let preload = told.env["NODE_OPTIONS"].strip_prefix("--require=").unwrap();
+        let place = folder.path().display();
+        let expected = format!(r#""{place}/r \"u\\n/{NODE_PROXY}""#);
+        assert_eq!(preload, expected);
+        let walls = told.walls.unwrap();
+        assert!(walls.read.contains(&run.join(NODE_PROXY)) && !walls.network);
+        assert!(!walls.read.contains(&run) && !walls.write.contains(&run));
+    }
+}

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -205,11 +205,10 @@ impl Scene {
         self.tcp.accept().is_ok() || self.unix.accept().is_ok()
     }
 
-    /// What stands for the bot's proxy; the word is all that whoever comes wants of it.
-    fn attend(&self) {
-        if let Ok((mut client, _)) = self.proxy.accept() {
-            let _ = client.write_all(WORD);
-        }
+    /// What stands for the bot's proxy: says its word to whoever comes. Who hung up at once would not have been heard.
+    fn attend(&self) -> Option<UnixStream> {
+        let (mut client, _) = self.proxy.accept().ok()?;
+        client.write_all(WORD).ok().map(|()| client)
     }
 
     fn run(&self, sandbox: &Sandbox) -> Result<Found, String> {
@@ -261,9 +260,10 @@ impl Scene {
             let _ = stdin.write_all(&wrapped.preamble);
         }
         let began = Instant::now();
+        let mut attended = Vec::new();
         // It says little, so its pipes do not fill; a wait for the end alone can be given up.
         let ended = loop {
-            self.attend();
+            attended.extend(self.attend());
             match child.try_wait() {
                 Ok(None) if began.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(1)),
                 Ok(Some(status)) => break status.success(),

@@ -15,7 +15,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
@@ -253,17 +253,22 @@ impl Desk {
     }
 }
 
-/// Two ends of a connection on loopback. Whoever else finds the listener in its short life is sent away: an address that is
-/// taken is nobody else's.
+/// Two ends of a connection on loopback.
 async fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let theirs = TcpStream::connect(listener.local_addr()?).await?;
-    let own = theirs.local_addr()?;
     theirs.set_nodelay(true)?;
+    let ours = accepted(&listener, theirs.local_addr()?).await?;
+    Ok((theirs, ours))
+}
+
+/// The connection of this address, which is nobody else's while it is taken. Whoever else finds the listener in its short
+/// life is sent away.
+async fn accepted(listener: &TcpListener, own: SocketAddr) -> io::Result<TcpStream> {
     loop {
         let (ours, from) = listener.accept().await?;
         if from == own {
-            return Ok((theirs, ours));
+            return Ok(ours);
         }
     }
 }
@@ -322,5 +327,61 @@ fn receive(from: impl AsFd) -> rustix::io::Result<Option<OwnedFd>> {
                 return Ok(file);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stranger_who_finds_the_listener_is_sent_away() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut stranger = TcpStream::connect(address).await.unwrap();
+        let theirs = TcpStream::connect(address).await.unwrap();
+        let own = theirs.local_addr().unwrap();
+        let ours = accepted(&listener, own).await.unwrap();
+        assert_eq!(ours.peer_addr().unwrap(), own);
+        let read = stranger.read(&mut [0]).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn both_ends_of_a_pair_are_of_one_connection() {
+        let (theirs, ours) = pair().await.unwrap();
+        assert_eq!(theirs.local_addr().unwrap(), ours.peer_addr().unwrap());
+        assert_eq!(theirs.peer_addr().unwrap(), ours.local_addr().unwrap());
+        assert!(ours.local_addr().unwrap().ip().is_loopback());
+    }
+
+    #[test]
+    fn files_and_the_end_of_the_other_side_arrive() {
+        let (one, other) = UnixStream::pair().unwrap();
+        let (reads, writes) = io::pipe().unwrap();
+        send(&one, &writes).unwrap();
+        drop(writes);
+        let received = receive(&other).unwrap().unwrap();
+        std::fs::File::from(received).write_all(b"arrived").unwrap();
+        let mut text = String::new();
+        io::Read::read_to_string(&mut &reads, &mut text).unwrap();
+        assert_eq!(text, "arrived");
+        drop(one);
+        assert!(receive(&other).unwrap().is_none());
+        assert!(send(&other, &reads).is_err(), "and no signal");
+    }
+
+    #[test]
+    fn an_end_is_passed_on_as_shells_do_it() {
+        for (raw, expected) in [(0, 0), (7 << 8, 7), (9, 137), (15, 143)] {
+            let code = as_it_ended(Ok(ExitStatus::from_raw(raw)));
+            assert_eq!(code, ExitCode::from(expected), "{raw}");
+        }
+        assert_eq!(
+            as_it_ended(Err(io::ErrorKind::Other.into())),
+            ExitCode::from(1)
+        );
     }
 }

@@ -42,7 +42,7 @@ impl Place {
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 counted.fetch_add(1, Ordering::SeqCst);
-                std::thread::spawn(move || (&client).write_all(b"led").map(|()| serve(&client)));
+                std::thread::spawn(move || serve(&client));
             }
         });
         Self {
@@ -103,8 +103,9 @@ impl Place {
     }
 }
 
-/// Reads on until the client ends.
+/// Says its word, and reads on until the client ends.
 fn serve(mut client: &std::os::unix::net::UnixStream) {
+    let _ = client.write_all(b"led");
     let mut rest = [0; 64];
     while matches!(client.read(&mut rest), Ok(read) if read > 0) {}
 }
