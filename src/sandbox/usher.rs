@@ -51,16 +51,13 @@ const CANNOT: u8 = 126;
 
 /// Starts a server, as its standard input says, and leads it to the proxy's socket until it ends; then ends as it did.
 pub fn usher_main(to: &Path, owner: Option<Owner>) -> ExitCode {
-    let ended = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())
-        // On this thread, the process's first: whose end is the server's, too.
-        .and_then(|runtime| runtime.block_on(usher(to, owner)));
-    match ended {
+    match usher(to, owner) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "switchboard: {error}");
+            let _ = writeln!(
+                io::stderr(),
+                "switchboard: the way to the network cannot be opened: {error}"
+            );
             ExitCode::from(CANNOT)
         }
     }
@@ -76,51 +73,58 @@ pub(super) fn hand_over(listener: Listener) -> rustix::io::Result<()> {
     rustix::stdio::dup2_stdout(own)
 }
 
-async fn usher(to: &Path, owner: Option<Owner>) -> Result<ExitCode, String> {
-    let cannot = |what: &'static str| move |error: io::Error| format!("{what}: {error}");
-    let no_way = "the way to the network cannot be opened";
-    go_first();
-    // A server's `kill 0` is not for us. A handler takes the default action away, and is not inherited.
+fn usher(to: &Path, owner: Option<Owner>) -> io::Result<ExitCode> {
+    let door = Door::find(to)?;
+    // On this thread, the process's first: with whose end the server ends. The rest is done while that one is loaded.
+    let (server, ours) = start()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(lead(server, ours, door, owner))
+}
+
+async fn lead(
+    mut server: Child,
+    ours: UnixStream,
+    door: Door,
+    owner: Option<Owner>,
+) -> io::Result<ExitCode> {
+    // A server's `kill 0` is not for us. A handler takes the default action away.
     for kind in [
         SignalKind::terminate(),
         SignalKind::interrupt(),
         SignalKind::hangup(),
         SignalKind::quit(),
     ] {
-        let _ = signal(kind).map_err(cannot(no_way))?;
+        let _ = signal(kind)?;
     }
-    let mut children = signal(SignalKind::child()).map_err(cannot(no_way))?;
-    let door = Door::find(to).map_err(|error| cannot(no_way)(error.into()))?;
-    let (mut server, ours) = start().map_err(cannot("it cannot be started"))?;
-    // Not before: it waits for its output, and is what it is to be after that.
-    step_aside(owner)
-        .and_then(|output| send(&ours, output))
-        .map_err(|error| cannot(no_way)(error.into()))?;
-    // What follows is told by how the server ends: it says itself what went wrong.
-    let Ok(Some(listener)) = receive(&ours) else {
-        drop(ours);
-        return Ok(as_it_ended(server.wait()));
-    };
+    let mut children = signal(SignalKind::child())?;
+    // Its output comes last: it waits for that, and is what it is to be afterwards.
+    let output = step_aside(owner)?;
+    send(&ours, output)?;
+    // What goes wrong from here on is told by how the server ends, which says itself what it was.
+    let listener = receive(&ours);
     drop(ours);
-    let desk = Arc::new(Desk {
-        listener: Listener::from(listener),
-        door,
-        sockets: Arc::new(Semaphore::new(SOCKETS)),
-        joined: Arc::new(Semaphore::new(JOINED)),
-    });
-    // In a thread of its own, since it waits in the kernel; it goes with the process.
-    let here = tokio::runtime::Handle::current();
-    let attending = std::thread::Builder::new().stack_size(STACK);
-    if attending.spawn(move || desk.attend(&here)).is_err() {
-        let _ = server.kill();
+    if let Ok(Some(listener)) = listener {
+        let desk = Arc::new(Desk {
+            listener: Listener::from(listener),
+            door,
+            sockets: Arc::new(Semaphore::new(SOCKETS)),
+            joined: Arc::new(Semaphore::new(JOINED)),
+        });
+        // In a thread of its own, since it waits in the kernel; it goes with the process.
+        let here = tokio::runtime::Handle::current();
+        let attending = std::thread::Builder::new().stack_size(STACK);
+        if attending.spawn(move || desk.attend(&here)).is_err() {
+            let _ = server.kill();
+        }
     }
     let ended = loop {
         match server.try_wait() {
-            Ok(None) => {}
+            Ok(None) => children.recv().await,
             Ok(Some(status)) => break Ok(status),
             Err(error) => break Err(error),
-        }
-        children.recv().await;
+        };
     };
     Ok(as_it_ended(ended))
 }
@@ -144,6 +148,7 @@ fn start() -> io::Result<(Child, UnixStream)> {
 fn step_aside(owner: Option<Owner>) -> rustix::io::Result<OwnedFd> {
     let output = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
 
+    go_first();
     let nothing = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     if let Some(owner) = owner {
         become_owner(owner)?;
