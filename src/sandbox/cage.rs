@@ -88,8 +88,8 @@ pub struct Wrapped {
     pub run: Run,
     /// What to write to its standard input before anything else.
     pub preamble: Vec<u8>,
-    /// What is started is not the server but keeps it: it passes on how the server ended, and dies of the first polite
-    /// signal.
+    /// What is started is not the server but keeps it: it passes on how the server ended, and polite signals are the
+    /// server's alone, since bubblewrap dies of the first.
     pub is_keeper: bool,
     /// What the launcher watches over.
     pub limits: Option<Limits>,

@@ -292,4 +292,41 @@ mod tests {
             assert!(filters(sockets, true).unwrap().len() >= 2, "{sockets:?}");
         }
     }
+
+    /// What a program of the few instructions that [`set_aside`] is made of answers to a call.
+    fn answer(program: &[sock_filter], number: i64, family: u32) -> u32 {
+        let (mut at, mut held) = (0, 0);
+        loop {
+            let step = program[at];
+            let class = u32::from(step.code) & 0x07;
+            at += 1;
+            match class {
+                libc::BPF_LD if step.k == 0 => held = u32::try_from(number).unwrap(),
+                libc::BPF_LD if step.k == 16 => held = family,
+                libc::BPF_JMP if held == step.k => at += usize::from(step.jt),
+                libc::BPF_JMP => at += usize::from(step.jf),
+                libc::BPF_RET => return step.k,
+                _ => panic!("another instruction at {at}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_usher_answers_is_set_aside_and_nothing_else() {
+        let of = |family: i32| family.cast_unsigned();
+        let (asks, lets) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
+        for (number, family, expected) in [
+            (libc::SYS_connect, 0, asks),
+            (libc::SYS_connect, 7, asks),
+            (libc::SYS_socket, of(libc::AF_INET), asks),
+            (libc::SYS_socket, of(libc::AF_UNIX), lets),
+            (libc::SYS_socket, of(libc::AF_INET6), lets),
+            (libc::SYS_socketpair, of(libc::AF_INET), lets),
+            (libc::SYS_read, of(libc::AF_INET), lets),
+            (libc::SYS_execve, 0, lets),
+        ] {
+            let found = answer(&set_aside(), number, family);
+            assert_eq!(found, expected, "{number} {family}");
+        }
+    }
 }

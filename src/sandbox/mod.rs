@@ -3,7 +3,8 @@
 //! Three tiers, decided by a self-test at start ([`Sandbox::probe`]) and never by what the machine claims to have. What a
 //! server may reach is worked out here ([`Cage`], [`Sandbox::wrap`]); the registry's launcher starts it so. In either
 //! tier the last step is a small program of our own, [`confined_main`], that takes away what is left and then becomes the
-//! server: `strong` starts it within bubblewrap's namespaces, `restricted` by itself, with Landlock.
+//! server: `strong` starts it within bubblewrap's namespaces, `restricted` by itself, with Landlock. What the bot's proxy
+//! lets through reaches a server by [`relay_main`] in the first, and by [`usher_main`] in the second.
 
 mod bubblewrap;
 mod cage;
