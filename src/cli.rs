@@ -53,6 +53,16 @@ pub(crate) enum Command {
         #[arg(long)]
         to: PathBuf,
     },
+    /// Start a server and lead its connections to the bot's proxy
+    #[command(hide = true)]
+    Usher {
+        /// The proxy's socket
+        #[arg(long)]
+        to: PathBuf,
+        /// The user and the group to become, by number
+        #[arg(long, num_args = 2, value_names = ["UID", "GID"])]
+        owner: Vec<u32>,
+    },
     /// Become a server, with what is left of one's rights
     #[command(hide = true)]
     Confined,
@@ -153,7 +163,8 @@ impl Cli {
             | Command::Launcher
             | Command::Confined
             | Command::Canary
-            | Command::Relay { .. } => {}
+            | Command::Relay { .. }
+            | Command::Usher { .. } => {}
         }
         Ok(command)
     }

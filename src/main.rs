@@ -19,6 +19,13 @@ fn main() -> ExitCode {
         Command::DemoServer => return demo::demo_server_main(),
         Command::Launcher => return registry::launch::launcher_main(),
         Command::Relay { listen, to } => return sandbox::relay_main(listen, &to),
+        Command::Usher { to, owner } => {
+            let owner = match owner[..] {
+                [uid, gid] => Some(sandbox::Owner { uid, gid }),
+                _ => None,
+            };
+            return sandbox::usher_main(&to, owner);
+        }
         Command::Confined => return sandbox::confined_main(),
         Command::Canary => return sandbox::canary_main(),
         Command::Run(args) => start(&args.flags(), |settings| async {

@@ -30,7 +30,7 @@ pub struct Granted {
 pub enum Less {
     /// An operator allows no more, and gave no word for this entry.
     Most,
-    /// A part of the network can be granted in the strong sandbox alone.
+    /// Nothing leads servers to the bot's proxy here, so there are no parts of the network to grant.
     NoProxy,
 }
 
@@ -114,7 +114,7 @@ impl Less {
                 "Its entry asks for more, which only an operator of this bot can grant, by applying it in the chat."
             }
             Self::NoProxy => {
-                "Its entry asks for more, and hosts can be granted only where the strong sandbox works."
+                "Its entry asks for more, and no part of the network can be granted by the sandbox of this host."
             }
         }
     }

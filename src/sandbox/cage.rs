@@ -88,8 +88,8 @@ pub struct Wrapped {
     pub run: Run,
     /// What to write to its standard input before anything else.
     pub preamble: Vec<u8>,
-    /// What is started is not the server but keeps it: it passes on how the server ended, and dies of the first polite
-    /// signal.
+    /// What is started is not the server but keeps it: it passes on how the server ended, and polite signals are the
+    /// server's alone, since bubblewrap dies of the first.
     pub is_keeper: bool,
     /// What the launcher watches over.
     pub limits: Option<Limits>,
@@ -159,23 +159,28 @@ impl Sandbox {
             // To connect is to write.
             std::os::unix::fs::chown(socket, Some(owner.uid), Some(owner.gid))?;
         }
-        let has_relay = matches!(cage.network, Network::Proxy(_)) && is_strong;
-        if has_relay {
+        // Where it is not proved that a server can be led, it has nothing of the network, whatever it was granted.
+        let way = proxy(&cage.network).filter(|_| self.takes_proxy());
+        let preload = way.and_then(|_| node_proxy(&cage.network));
+        if way.is_some() {
             run.env.extend(relay::variables(RELAY_LISTENS));
-            if node_proxy(&cage.network).is_some() {
-                let options = format!("--require={NODE_PROXY_INSIDE}");
-                run.env.insert("NODE_OPTIONS".to_owned(), options);
-            }
+        }
+        if let Some(file) = &preload {
+            let file = if is_strong {
+                Path::new(NODE_PROXY_INSIDE)
+            } else {
+                file
+            };
+            let options = format!("--require={}", quoted(&file.to_string_lossy()));
+            run.env.insert("NODE_OPTIONS".to_owned(), options);
         }
         if !is_strong && cage.owner.is_some() {
             // Its own user walks there from the root, where the strong tier shows it another way.
-            for folder in cage
-                .home
-                .ancestors()
-                .skip(1)
-                .take_while(|it| it.starts_with(&cage.data))
-            {
-                home::open_way(folder)?;
+            for place in [Some(&cage.home), preload.as_ref()].into_iter().flatten() {
+                let above = place.ancestors().skip(1);
+                for folder in above.take_while(|it| it.starts_with(&cage.data)) {
+                    home::open_way(folder)?;
+                }
             }
         }
         let program = if is_strong {
@@ -198,19 +203,23 @@ impl Sandbox {
             cwd: inside(&run.cwd),
             owner: cage.owner,
             limits: cage.limits,
-            walls: (!is_strong).then(|| walls(cage, &needed)),
+            walls: (!is_strong).then(|| walls(cage, needed.iter().chain(&preload))),
             sockets: match cage.network {
                 Network::Host => Sockets::Host,
                 Network::None | Network::Proxy(_) if is_strong => Sockets::Own,
+                Network::None | Network::Proxy(_) if way.is_some() => Sockets::Led,
                 Network::None | Network::Proxy(_) => Sockets::None,
             },
-            relay: has_relay,
+            relay: is_strong && way.is_some(),
         };
         let args = match &self.means.bubblewrap {
             Some(bubblewrap) if is_strong => {
                 bubblewrap.arguments(cage, &needed, &self.means.program)
             }
-            _ => vec!["confined".to_owned()],
+            _ => match way {
+                Some((socket, _)) => usher(socket, cage.owner),
+                None => vec!["confined".to_owned()],
+            },
         };
         Ok(Wrapped {
             preamble: spec.to_preamble()?,
@@ -222,16 +231,34 @@ impl Sandbox {
                 env: BTreeMap::new(),
                 cwd: PathBuf::from("/"),
             },
-            is_keeper: is_strong,
+            is_keeper: is_strong || way.is_some(),
             limits: Some(cage.limits),
             shown: Some(Shown::of(cage, &needed, is_strong)),
         })
     }
 }
 
-fn walls(cage: &Cage, needed: &[PathBuf]) -> Walls {
+/// The usher of a server that is led to this socket.
+fn usher(socket: &Path, owner: Option<Owner>) -> Vec<String> {
+    let mut line = vec![
+        "usher".to_owned(),
+        format!("--to={}", socket.to_string_lossy()),
+    ];
+    if let Some(Owner { uid, gid }) = owner {
+        line.extend(["--owner".to_owned(), uid.to_string(), gid.to_string()]);
+    }
+    line
+}
+
+/// As `NODE_OPTIONS` wants a path that may hold blanks.
+fn quoted(path: &str) -> String {
+    let path = path.replace('\\', r"\\").replace('"', "\\\"");
+    format!("\"{path}\"")
+}
+
+fn walls<'a>(cage: &Cage, needed: impl Iterator<Item = &'a PathBuf>) -> Walls {
     let mut walls = Walls {
-        read: view::system().chain(needed.iter().cloned()).collect(),
+        read: view::system().chain(needed.cloned()).collect(),
         write: vec![cage.home.clone()],
         network: cage.network == Network::Host,
     };
@@ -259,4 +286,72 @@ pub(super) fn node_proxy(network: &Network) -> Option<PathBuf> {
     let (socket, _) = proxy(network)?;
     let file = socket.with_file_name(NODE_PROXY);
     file.is_file().then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Means;
+    use super::*;
+
+    /// The command of a server that is granted the proxy, and what is told on its standard input.
+    fn wrapped(ushers: bool, socket: &Path, home: &Path) -> (Wrapped, Spec) {
+        let sandbox = Sandbox {
+            tier: Some(Tier::Restricted),
+            why: String::new(),
+            means: Means {
+                program: "/opt/switchboard".into(),
+                ushers,
+                ..Means::default()
+            },
+        };
+        let cage = Cage {
+            home: home.to_owned(),
+            data: home.parent().unwrap().to_owned(),
+            owner: None,
+            folders: Vec::new(),
+            network: Network::Proxy(socket.to_owned()),
+            limits: Limits::default(),
+        };
+        let run = Run {
+            program: "/bin/true".into(),
+            arg0: "true".to_owned(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            cwd: home.to_owned(),
+        };
+        let wrapped = sandbox.wrap(&cage, run).unwrap();
+        let spec = Spec::read(&mut &wrapped.preamble[..]).unwrap();
+        (wrapped, spec)
+    }
+
+    #[test]
+    fn without_the_proof_a_grant_of_the_network_is_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        // As a folder of somebody may be called.
+        let run = folder.path().join("r \"u\\n");
+        std::fs::create_dir(&run).unwrap();
+        std::fs::File::create(run.join(NODE_PROXY)).unwrap();
+        let socket = run.join("1.sock");
+        let (no, told) = wrapped(false, &socket, &home);
+        assert_eq!(no.run.args, ["confined"]);
+        assert!(!no.is_keeper);
+        assert_eq!(told.sockets, Sockets::None);
+        assert!(!told.env.contains_key("HTTPS_PROXY") && !told.env.contains_key("NODE_OPTIONS"));
+        let (yes, told) = wrapped(true, &socket, &home);
+        assert_eq!(
+            yes.run.args,
+            ["usher".to_owned(), format!("--to={}", socket.display())]
+        );
+        assert!(yes.is_keeper);
+        assert_eq!(told.sockets, Sockets::Led);
+        assert_eq!(told.env["HTTPS_PROXY"], "http://127.0.0.1:3128");
+        let preload = told.env["NODE_OPTIONS"].strip_prefix("--require=").unwrap();
+        let place = folder.path().display();
+        let expected = format!(r#""{place}/r \"u\\n/{NODE_PROXY}""#);
+        assert_eq!(preload, expected);
+        let walls = told.walls.unwrap();
+        assert!(walls.read.contains(&run.join(NODE_PROXY)) && !walls.network);
+        assert!(!walls.read.contains(&run) && !walls.write.contains(&run));
+    }
 }

@@ -1,13 +1,14 @@
 //! `switchboard canary`: tries to get out of the sandbox that it was started in, and says where it got.
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::net::{self, AddressFamily, SendFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 /// What it is to try.
@@ -23,7 +24,14 @@ pub(super) struct Task {
     pub(super) abstract_socket: String,
     /// Folders that are not to be written to.
     pub(super) folders: Vec<PathBuf>,
+    /// Whether the network around it is the host's.
+    pub(super) amid_host: bool,
+    /// Whether it is led to a proxy, which says [`WORD`].
+    pub(super) led: bool,
 }
+
+/// What a proxy says at once to whoever comes.
+pub(super) const WORD: &[u8] = b"led";
 
 /// A process, by what is its own for good.
 #[derive(Debug, Serialize, Deserialize)]
@@ -83,10 +91,18 @@ fn tried(task: &Task) -> Found {
         );
     }
     let connected = TcpStream::connect_timeout(&task.loopback, Duration::from_millis(300));
-    reached("programs that listen on this host", connected.is_ok());
+    let led = task.led && connected.as_ref().is_ok_and(is_led);
+    // One that is led is connected in any case; whether to them, they tell themselves.
+    let is_refused = task.led || connected.is_err();
+    reached("programs that listen on this host", !is_refused);
     let name = std::os::unix::net::SocketAddr::from_abstract_name(&task.abstract_socket);
     let connected = name.and_then(|name| UnixStream::connect_addr(&name));
     reached("abstract sockets of this host", connected.is_ok());
+    if task.amid_host {
+        for (what, is_there) in of_the_host(task) {
+            reached(what, is_there);
+        }
+    }
     for folder in &task.folders {
         let file = folder.join(format!(".switchboard-canary-{}", std::process::id()));
         let made = std::fs::File::create_new(&file).is_ok();
@@ -131,12 +147,67 @@ fn tried(task: &Task) -> Found {
                 .open("/dev/null")
                 .is_ok(),
         ),
+        ("the bot's proxy", led || !task.led),
     ] {
         if !works {
             found.missed.push(what.to_owned());
         }
     }
     found
+}
+
+/// Whether a proxy is at the other end. It is said something first, as each client of one does.
+fn is_led(mut proxy: &TcpStream) -> bool {
+    let mut word = [0; WORD.len()];
+    proxy.set_read_timeout(Some(Duration::from_secs(5))).is_ok()
+        && proxy.write_all(b"canary").is_ok()
+        && proxy.read_exact(&mut word).is_ok()
+        && word == WORD
+}
+
+/// What there is of a network that is not its own, by what it would be used for.
+fn of_the_host(task: &Task) -> impl Iterator<Item = (&'static str, bool)> {
+    let opens = |family, kind, protocol| net::socket(family, kind, protocol);
+    let (stream, datagram) = (SocketType::STREAM, SocketType::DGRAM);
+    let listens = || {
+        let socket = opens(AddressFamily::INET, stream, None)?;
+        net::listen(socket, 1)
+    };
+    let sends = || {
+        let socket = opens(AddressFamily::INET, stream, None)?;
+        // MSG_FASTOPEN, which connects.
+        let opening = SendFlags::from_bits_retain(0x2000_0000);
+        net::sendto(socket, b"canary", opening, &task.loopback)
+    };
+    [
+        ("listening on this host", listens().is_ok()),
+        (
+            "a port of this host",
+            TcpListener::bind(("127.0.0.1", 0)).is_ok(),
+        ),
+        ("this host by sending", sends().is_ok()),
+        (
+            "datagrams on this host",
+            opens(AddressFamily::INET, datagram, None).is_ok(),
+        ),
+        (
+            "the network by IPv6",
+            opens(AddressFamily::INET6, stream, None).is_ok(),
+        ),
+        (
+            "the network by several ways at once",
+            opens(AddressFamily::INET, stream, Some(net::ipproto::MPTCP)).is_ok(),
+        ),
+        (
+            "the kernel's own sockets",
+            opens(AddressFamily::NETLINK, datagram, None).is_ok(),
+        ),
+        (
+            "datagrams to programs of this host",
+            UnixDatagram::pair().is_ok(),
+        ),
+    ]
+    .into_iter()
 }
 
 /// When a process was born; the number alone may mean another one here.

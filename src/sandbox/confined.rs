@@ -12,10 +12,10 @@ use std::process::{Command, ExitCode, Stdio};
 use rustix::process::{Gid, Resource, Rlimit, Signal, Uid, setrlimit};
 
 use super::spec::Spec;
-use super::{LAUNCH_MARK, Owner, PROXY_INSIDE, RELAY_LISTENS, filter, walls};
+use super::{LAUNCH_MARK, Owner, PROXY_INSIDE, RELAY_LISTENS, filter, usher, walls};
 
 /// How much a server steps back behind the bot and the rest of the host.
-const NICE: i32 = 5;
+pub(super) const NICE: i32 = 5;
 /// Where memory runs out, the kernel ends a server before the bot.
 const FIRST_TO_GO: &str = "500";
 
@@ -48,11 +48,16 @@ fn become_it() -> Result<std::convert::Infallible, String> {
         let tmp = spec.env.get("TMPDIR").map_or("", String::as_str);
         let _ = std::fs::DirBuilder::new().mode(0o700).create(tmp);
         walls::raise(allowed).map_err(|error| cannot("files cannot be confined", &error))?;
-        // The launcher's first thread starts us and lives as long as it does.
+        // The launcher's first thread starts us, or the usher's, and lives as long as it does.
         let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     }
-    filter::apply(spec.sockets, spec.walls.is_some())
+    let asked = filter::apply(spec.sockets, spec.walls.is_some())
         .map_err(|error| cannot("system calls cannot be confined", &error))?;
+    if let Some(asked) = asked {
+        // Fails where the usher is gone already, who could not have told us.
+        usher::hand_over(asked)
+            .map_err(|error| cannot("the way to the network cannot be opened", &error))?;
+    }
     #[expect(
         clippy::disallowed_methods,
         reason = "this process becomes it; the launcher started us"
@@ -74,7 +79,7 @@ fn become_it() -> Result<std::convert::Infallible, String> {
     Err(format!("the system refused to start it: {error}{hint}"))
 }
 
-fn go_first() {
+pub(super) fn go_first() {
     // Opened for writing and never made: it is there.
     if let Ok(mut file) = std::fs::File::options()
         .write(true)
@@ -84,7 +89,7 @@ fn go_first() {
     }
 }
 
-fn become_owner(owner: Owner) -> rustix::io::Result<()> {
+pub(super) fn become_owner(owner: Owner) -> rustix::io::Result<()> {
     let (uid, gid) = (Uid::from_raw(owner.uid), Gid::from_raw(owner.gid));
     // One thread, so the thread's are the process's. Capabilities go with user 0.
     rustix::thread::set_thread_groups(&[])?;

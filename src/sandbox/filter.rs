@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition,
-    SeccompFilter, SeccompRule, TargetArch, sock_filter,
+    SeccompFilter, SeccompRule, TargetArch,
 };
+use switchboard_seccomp::{Listener, sock_filter};
 
 use super::spec::Sockets;
 
@@ -98,6 +99,9 @@ const NAMESPACED: &[i32] = &[
     libc::AF_NETLINK,
 ];
 
+/// What a socket of TCP is asked for by, each of them (socket(2)).
+const TCP: &[i32] = &[0, libc::IPPROTO_TCP];
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FilterError {
     #[error("this kind of processor is not known")]
@@ -106,14 +110,21 @@ pub(super) enum FilterError {
     Backend(#[from] seccompiler::BackendError),
     #[error(transparent)]
     Apply(#[from] seccompiler::Error),
+    #[error("nobody can answer for the kernel: {0}")]
+    Listen(std::io::Error),
 }
 
-/// From now on this thread, and what it starts, makes no such call.
-pub(super) fn apply(sockets: Sockets, has_walls: bool) -> Result<(), FilterError> {
+/// From now on this thread, and what it starts, makes no such call. Where some are to be answered by somebody else, they
+/// arrive at what is returned.
+pub(super) fn apply(sockets: Sockets, has_walls: bool) -> Result<Option<Listener>, FilterError> {
+    // First: without it, what it sets aside must not be possible.
+    let listener = (sockets == Sockets::Led)
+        .then(|| switchboard_seccomp::listen(&set_aside()).map_err(FilterError::Listen))
+        .transpose()?;
     for filter in filters(sockets, has_walls)? {
         seccompiler::apply_filter(&filter)?;
     }
-    Ok(())
+    Ok(listener)
 }
 
 /// Two, since each answers with one error: what does not exist, and what is not permitted.
@@ -143,6 +154,10 @@ fn filters(sockets: Sockets, has_walls: bool) -> Result<Vec<BpfProgram>, FilterE
             u64::from(kind.cast_unsigned()),
         )
     };
+    if matches!(sockets, Sockets::None | Sockets::Led) {
+        // Also one of a pair sends to whomever it names.
+        refused.insert(libc::SYS_socketpair, vec![rule([kind(libc::SOCK_DGRAM)])?]);
+    }
     match sockets {
         Sockets::Host => {}
         Sockets::Own => {
@@ -157,6 +172,32 @@ fn filters(sockets: Sockets, has_walls: bool) -> Result<Vec<BpfProgram>, FilterE
                 vec![unix, rule([kind(libc::SOCK_DGRAM)])?],
             );
             refused.insert(libc::SYS_connect, Vec::new());
+        }
+        Sockets::Led => {
+            let others = rule([not(&libc::AF_UNIX), not(&libc::AF_INET)])?;
+            let mut sockets = vec![others, rule([kind(libc::SOCK_DGRAM)])?];
+            let inet = u64::from(libc::AF_INET.cast_unsigned());
+            let inet = || (0, Width::Dword, Is::Eq, inet);
+            let other_kinds = (0..=0xf).filter(|other| *other != libc::SOCK_STREAM);
+            for other in other_kinds {
+                sockets.push(rule([inet(), kind(other)])?);
+            }
+            let not_tcp = TCP.iter().map(|protocol| {
+                let protocol = u64::from(protocol.cast_unsigned());
+                (2, Width::Dword, Is::Ne, protocol)
+            });
+            sockets.push(rule(std::iter::once(inet()).chain(not_tcp))?);
+            refused.insert(libc::SYS_socket, sockets);
+            // What connects by sending. The sockets that the usher gives are connected; this is the second wall.
+            let opens = u64::from(libc::MSG_FASTOPEN.cast_unsigned());
+            for (call, flags) in [
+                (libc::SYS_sendto, 3),
+                (libc::SYS_sendmsg, 2),
+                (libc::SYS_sendmmsg, 3),
+            ] {
+                let opens = (flags, Width::Dword, Is::MaskedEq(opens), opens);
+                refused.insert(call, vec![rule([opens])?]);
+            }
         }
     }
     let filter = |calls, error: i32| {
@@ -185,17 +226,34 @@ fn rule(
     )
 }
 
+/// What the usher answers: `connect`, and `socket` of the internet. Of the latter, what is refused above is refused first,
+/// since of several answers the strictest holds. That the numbers mean these calls is held there too, and by [`no_x32`].
+fn set_aside() -> Vec<sock_filter> {
+    // The first argument follows number, architecture and address (linux/seccomp.h); of its 8 bytes the kernel takes the lower.
+    const FAMILY: u32 = 16;
+    let number = |call: i64| u32::try_from(call).unwrap_or_default();
+    let is = |value, yes, no| step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, yes, no, value);
+    vec![
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        is(number(libc::SYS_connect), 3, 0),
+        is(number(libc::SYS_socket), 0, 3),
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, FAMILY),
+        is(libc::AF_INET.cast_unsigned(), 0, 1),
+        step(
+            libc::BPF_RET | libc::BPF_K,
+            0,
+            0,
+            libc::SECCOMP_RET_USER_NOTIF,
+        ),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
 /// The other numbers by which the same calls can be made on `x86_64` kernels that were built so.
 fn no_x32() -> BpfProgram {
     const X32: u32 = 0x4000_0000;
     // linux/bpf_common.h, linux/seccomp.h; the number is the first word of `struct seccomp_data`.
-    let step = |code: u32, jt, jf, k| sock_filter {
-        code: u16::try_from(code).unwrap_or_default(),
-        jt,
-        jf,
-        k,
-    };
-    vec![
+    let program = [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
         step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 0, 1, X32),
         step(
@@ -205,7 +263,23 @@ fn no_x32() -> BpfProgram {
             libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned(),
         ),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ]
+    ];
+    let same = |step: sock_filter| seccompiler::sock_filter {
+        code: step.code,
+        jt: step.jt,
+        jf: step.jf,
+        k: step.k,
+    };
+    program.map(same).to_vec()
+}
+
+fn step(code: u32, jt: u8, jf: u8, k: u32) -> sock_filter {
+    sock_filter {
+        code: u16::try_from(code).unwrap_or_default(),
+        jt,
+        jf,
+        k,
+    }
 }
 
 #[cfg(test)]
@@ -214,8 +288,45 @@ mod tests {
 
     #[test]
     fn every_set_of_sockets_makes_filters() {
-        for sockets in [Sockets::None, Sockets::Own, Sockets::Host] {
+        for sockets in [Sockets::None, Sockets::Led, Sockets::Own, Sockets::Host] {
             assert!(filters(sockets, true).unwrap().len() >= 2, "{sockets:?}");
+        }
+    }
+
+    /// What a program of the few instructions that [`set_aside`] is made of answers to a call.
+    fn answer(program: &[sock_filter], number: i64, family: u32) -> u32 {
+        let (mut at, mut held) = (0, 0);
+        loop {
+            let step = program[at];
+            let class = u32::from(step.code) & 0x07;
+            at += 1;
+            match class {
+                libc::BPF_LD if step.k == 0 => held = u32::try_from(number).unwrap(),
+                libc::BPF_LD if step.k == 16 => held = family,
+                libc::BPF_JMP if held == step.k => at += usize::from(step.jt),
+                libc::BPF_JMP => at += usize::from(step.jf),
+                libc::BPF_RET => return step.k,
+                _ => panic!("another instruction at {at}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_usher_answers_is_set_aside_and_nothing_else() {
+        let of = |family: i32| family.cast_unsigned();
+        let (asks, lets) = (libc::SECCOMP_RET_USER_NOTIF, libc::SECCOMP_RET_ALLOW);
+        for (number, family, expected) in [
+            (libc::SYS_connect, 0, asks),
+            (libc::SYS_connect, 7, asks),
+            (libc::SYS_socket, of(libc::AF_INET), asks),
+            (libc::SYS_socket, of(libc::AF_UNIX), lets),
+            (libc::SYS_socket, of(libc::AF_INET6), lets),
+            (libc::SYS_socketpair, of(libc::AF_INET), lets),
+            (libc::SYS_read, of(libc::AF_INET), lets),
+            (libc::SYS_execve, 0, lets),
+        ] {
+            let found = answer(&set_aside(), number, family);
+            assert_eq!(found, expected, "{number} {family}");
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Three tiers, decided by a self-test at start ([`Sandbox::probe`]) and never by what the machine claims to have. What a
 //! server may reach is worked out here ([`Cage`], [`Sandbox::wrap`]); the registry's launcher starts it so. In either
 //! tier the last step is a small program of our own, [`confined_main`], that takes away what is left and then becomes the
-//! server: `strong` starts it within bubblewrap's namespaces, `restricted` by itself, with Landlock.
+//! server: `strong` starts it within bubblewrap's namespaces, `restricted` by itself, with Landlock. What the bot's proxy
+//! lets through reaches a server by [`relay_main`] in the first, and by [`usher_main`] in the second.
 
 mod bubblewrap;
 mod cage;
@@ -16,6 +17,7 @@ mod probe;
 mod relay;
 mod shown;
 mod spec;
+mod usher;
 mod view;
 mod walls;
 
@@ -31,6 +33,7 @@ pub use owner::Owner;
 pub use probe::NotProved;
 pub use relay::relay_main;
 pub use shown::{Shown, Sight};
+pub use usher::usher_main;
 
 /// Where a thread's home is in the strong tier, whichever thread it is.
 pub const HOME_INSIDE: &str = "/home/thread";
@@ -80,6 +83,8 @@ struct Means {
     program: PathBuf,
     /// The program of bubblewrap; there in the strong tier.
     bubblewrap: Option<bubblewrap::Bubblewrap>,
+    /// Whether what servers connect to is led to the proxy; in the restricted tier, where that is proved.
+    ushers: bool,
 }
 
 impl Sandbox {
@@ -107,9 +112,13 @@ impl Sandbox {
     }
 
     /// Whether a part of the network can be granted through the bot's proxy: only where a server has a network of its own
-    /// that nothing but the proxy leads out of.
+    /// that nothing but the proxy leads out of, or where each of its connections is made for it.
     pub fn takes_proxy(&self) -> bool {
-        self.tier == Some(Tier::Strong)
+        match self.tier {
+            Some(Tier::Strong) => true,
+            Some(Tier::Restricted) => self.means.ushers,
+            Some(Tier::None) | None => false,
+        }
     }
 
     /// What it is for local servers, a sentence for the log and for people.
@@ -125,7 +134,12 @@ impl Sandbox {
             ),
             Some(Tier::Restricted) => format!(
                 "Servers that run here are in the restricted sandbox: they open this chat's own folder and the system's \
-                 programs, without network, and can see which other programs run{why}."
+                 programs{}, and can see which other programs run{why}.",
+                if self.means.ushers {
+                    ""
+                } else {
+                    ", without network"
+                }
             ),
             Some(Tier::None) => {
                 "Servers that run here are in no sandbox, since the operator switched it off: they read and change whatever \

@@ -5,7 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::bubblewrap::Bubblewrap;
 use super::cage::{Cage, Limits, Network, Run};
-use super::canary::{Found, Outsider, Task, born};
+use super::canary::{Found, Outsider, Task, WORD, born};
 use super::{Choice, Means, Owner, Sandbox, home};
 use crate::policy::{Quotas, Tier};
 
@@ -21,6 +21,8 @@ use crate::policy::{Quotas, Tier};
 const LIMIT: Duration = Duration::from_secs(10);
 /// Its name among the homes.
 const PLACE: &str = ".self-test";
+/// What stands for the bot's proxy.
+const PROXY: &str = "proxy.sock";
 
 /// A tier was demanded that the self-test does not prove.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,15 +74,24 @@ impl Sandbox {
             means: Means {
                 program: program.clone(),
                 bubblewrap,
+                ushers: false,
             },
         };
         match tier {
             Tier::None => Ok(Self::off()),
             Tier::Restricted => {
                 let mut sandbox = with(None);
+                let mut why = Vec::new();
                 if sandbox.holds(homes)? {
-                    "servers could end programs of the bot's own user".clone_into(&mut sandbox.why);
+                    why.push("servers could end programs of the bot's own user".to_owned());
                 }
+                // Proved by itself: without it, servers have no network and are as well confined.
+                sandbox.means.ushers = true;
+                if let Err(no_way) = sandbox.holds(homes) {
+                    sandbox.means.ushers = false;
+                    why.push(format!("servers cannot be given a network: {no_way}"));
+                }
+                sandbox.why = why.join("; ");
                 Ok(sandbox)
             }
             Tier::Strong => {
@@ -107,7 +118,9 @@ impl Sandbox {
     /// Whether it holds; and if it does, whether the canary could still signal others.
     fn holds(&self, homes: &Path) -> Result<bool, String> {
         let cannot = |error: std::io::Error| format!("the self-test cannot be made: {error}");
-        let scene = Scene::set(homes).map_err(cannot)?;
+        let mut scene = Scene::set(homes).map_err(cannot)?;
+        scene.task.amid_host = self.tier == Some(Tier::Restricted);
+        scene.task.led = self.means.ushers;
         let found = scene.run(self)?;
         if scene.was_visited() {
             return Err("the self-test reached a program that listens on this host".to_owned());
@@ -131,6 +144,7 @@ struct Scene {
     homes: PathBuf,
     tcp: TcpListener,
     unix: UnixListener,
+    proxy: UnixListener,
     task: Task,
 }
 
@@ -156,6 +170,8 @@ impl Scene {
         let abstract_socket = format!("switchboard-self-test-{:016x}", random()?);
         let unix = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&abstract_socket)?)?;
         unix.set_nonblocking(true)?;
+        let proxy = UnixListener::bind(place.join(PROXY))?;
+        proxy.set_nonblocking(true)?;
         let own = i32::try_from(std::process::id()).unwrap_or_default();
         let outsider = |pid| {
             Some(Outsider {
@@ -169,6 +185,8 @@ impl Scene {
             loopback: tcp.local_addr()?,
             abstract_socket,
             folders: ["/usr", "/etc", "/", "/dev"].map(PathBuf::from).to_vec(),
+            amid_host: false,
+            led: false,
         };
         Ok(Self {
             place,
@@ -177,6 +195,7 @@ impl Scene {
             homes,
             tcp,
             unix,
+            proxy,
             task,
         })
     }
@@ -184,6 +203,12 @@ impl Scene {
     /// Whether anybody came to what listens here.
     fn was_visited(&self) -> bool {
         self.tcp.accept().is_ok() || self.unix.accept().is_ok()
+    }
+
+    /// What stands for the bot's proxy: says its word to whoever comes. Who hung up at once would not have been heard.
+    fn attend(&self) -> Option<UnixStream> {
+        let (mut client, _) = self.proxy.accept().ok()?;
+        client.write_all(WORD).ok().map(|()| client)
     }
 
     fn run(&self, sandbox: &Sandbox) -> Result<Found, String> {
@@ -194,7 +219,11 @@ impl Scene {
             data: self.homes.parent().unwrap_or(&self.homes).to_owned(),
             owner: self.owner,
             folders: Vec::new(),
-            network: Network::None,
+            network: if self.task.led {
+                Network::Proxy(self.place.join(PROXY))
+            } else {
+                Network::None
+            },
             limits: Limits::of(&Quotas::default()),
         };
         let inside = sandbox
@@ -231,8 +260,10 @@ impl Scene {
             let _ = stdin.write_all(&wrapped.preamble);
         }
         let began = Instant::now();
+        let mut attended = Vec::new();
         // It says little, so its pipes do not fill; a wait for the end alone can be given up.
         let ended = loop {
+            attended.extend(self.attend());
             match child.try_wait() {
                 Ok(None) if began.elapsed() < LIMIT => std::thread::sleep(Duration::from_millis(1)),
                 Ok(Some(status)) => break status.success(),

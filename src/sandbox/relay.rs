@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::Semaphore;
 
 /// As many as the proxy serves for one server; more wait here.
-const CONNECTIONS: usize = 64;
+pub(super) const CONNECTIONS: usize = 64;
 
 /// After an error of the system that may pass, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -86,7 +86,7 @@ fn serve(listener: std::net::TcpListener, socket: &Path) -> io::Result<()> {
 }
 
 /// A connection that cannot be joined is closed, which the client tells in its own words.
-async fn join(mut client: TcpStream, socket: &Path) {
+pub(super) async fn join(mut client: TcpStream, socket: &Path) {
     if let Ok(mut proxy) = UnixStream::connect(socket).await {
         let _ = client.set_nodelay(true);
         let _ = tokio::io::copy_bidirectional(&mut client, &mut proxy).await;

@@ -50,6 +50,8 @@ pub(super) struct Walls {
 pub(super) enum Sockets {
     /// None that leads out of the process and its children.
     None,
+    /// Those, and TCP as the usher has it, which is this process's parent then and its standard output.
+    Led,
     /// Those of a network namespace of its own.
     Own,
     /// The host's.

@@ -68,6 +68,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("jsonschema", &["config"]),
     ("landlock", &["sandbox"]),
     ("seccompiler", &["sandbox"]),
+    ("switchboard_seccomp", &["sandbox"]),
     ("libc", &["sandbox"]),
     ("anyhow", &["main.rs", "app.rs", "app/"]),
     ("chacha20poly1305", &["vault"]),

@@ -163,9 +163,9 @@ async fn d10_limits_that_change_hold_for_what_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d09_a_narrower_grant_of_the_network_holds_for_what_runs() {
-    for (tier, _) in tiers() {
-        // Without the proxy of the strong tier nobody had any of it.
-        let restarts = if *tier == Tier::Strong {
+    for (tier, sandbox) in tiers() {
+        // Without the proxy nobody had any of it.
+        let restarts = if sandbox.takes_proxy() {
             Restarts
         } else {
             GoesOn
@@ -194,7 +194,7 @@ async fn d09_a_narrower_grant_of_the_network_holds_for_what_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d09_who_lost_the_network_has_no_way_out_any_more() {
-    for (tier, _) in tiers().iter().filter(|(tier, _)| *tier == Tier::Strong) {
+    for (tier, _) in tiers().iter().filter(|(_, it)| it.takes_proxy()) {
         let world = open(*tier);
         has(&world, json!({"bad": {"command": copy(&world, "hostile")}})).await;
         let proxy = |me: &Value| me["env"]["HTTPS_PROXY"].is_string();

@@ -8,6 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use switchboard::config::{NetworkGrant, StdioServer};
 use switchboard::policy::{FolderGrant, Quotas, Tier};
 use switchboard::registry::ServerState;
 use switchboard::sandbox::{Cage, Limits, Network, Run, make_home};
@@ -216,7 +217,11 @@ async fn d09_without_a_grant_there_is_no_network() {
         unix.set_nonblocking(true).unwrap();
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777))
             .unwrap();
-        scene.up(A, "bad", scene.hostile(&[])).await;
+        let none = StdioServer {
+            network: NetworkGrant::None,
+            ..scene.hostile(&[])
+        };
+        scene.up(A, "bad", none).await;
         for (what, at) in [
             ("tcp", tcp.local_addr().unwrap().to_string()),
             ("udp", udp.local_addr().unwrap().to_string()),

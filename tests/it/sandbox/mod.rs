@@ -2,6 +2,7 @@
 
 mod enforced;
 mod held;
+mod led;
 mod limits;
 mod scene;
 mod start;

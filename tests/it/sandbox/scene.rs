@@ -1,7 +1,7 @@
 //! A bot's registry with a sandbox, hostile servers in it, and another chat beside them.
 
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -13,11 +13,12 @@ use landlock::{
 };
 use serde_json::{Value, json};
 use switchboard::config::{NetworkGrant, Revision, ServerName, StdioServer, ThreadConfig};
+use switchboard::net::egress::{Contact, Egress, Patience};
 use switchboard::net::{Net, NetOptions};
 use switchboard::policy::{HostPolicy, Rules, Tier};
 use switchboard::registry::{
-    CallError, CallRequest, Content, NoCache, NoKeys, Outside, Registry, RegistryOptions,
-    ServerState,
+    CallError, CallRequest, Content, NetworkBook, NoCache, NoKeys, Outside, Registry,
+    RegistryOptions, ServerState, WaysOut,
 };
 use switchboard::sandbox::{Choice, Sandbox};
 use switchboard::thread::ThreadId;
@@ -42,7 +43,7 @@ pub const MIB: u64 = 1024 * 1024;
 pub fn tiers() -> &'static [(Tier, Sandbox)] {
     static TIERS: OnceLock<Vec<(Tier, Sandbox)>> = OnceLock::new();
     TIERS.get_or_init(|| {
-        let folder = folder();
+        let folder = passable();
         let mut proved = Vec::new();
         for (tier, is_promised) in [
             (Tier::Strong, has_bubblewrap()),
@@ -98,10 +99,22 @@ fn has_landlock() -> bool {
 }
 
 /// One that the users of the threads can pass through, where the tests run as root.
-fn folder() -> tempfile::TempDir {
+pub fn passable() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
     folder
+}
+
+/// Nobody's word, and nobody to tell.
+#[derive(Debug)]
+struct NoBook;
+
+impl NetworkBook for NoBook {
+    fn has_word(&self, _: ThreadId, _: &ServerName, _: &StdioServer) -> bool {
+        false
+    }
+
+    fn contacted(&self, _: ThreadId, _: &ServerName, _: &StdioServer, _: Vec<(Contact, u64)>) {}
 }
 
 pub struct Scene {
@@ -117,9 +130,18 @@ impl Scene {
         Self::with(sandbox, |_| {})
     }
 
+    /// Without the bot's proxy.
+    pub fn without_ways_out(sandbox: &Sandbox) -> Self {
+        Self::made(sandbox, |_| {}, false)
+    }
+
     /// Under another policy.
     pub fn with(sandbox: &Sandbox, change: impl FnOnce(&mut HostPolicy)) -> Self {
-        let folder = folder();
+        Self::made(sandbox, change, true)
+    }
+
+    fn made(sandbox: &Sandbox, change: impl FnOnce(&mut HostPolicy), ways_out: bool) -> Self {
+        let folder = passable();
         let mut policy = HostPolicy::open();
         change(&mut policy);
         let policy = Rules::new(policy);
@@ -127,23 +149,31 @@ impl Scene {
         let mut options = RegistryOptions::new(program().to_owned(), homes);
         // A server that was ended stays so for the test to see.
         options.backoff = vec![Duration::from_hours(1)];
+        let net = Net::new(NetOptions::default());
+        let run = folder.path().join("data/run");
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&run)
+            .unwrap();
+        let ways_out = ways_out.then(|| WaysOut {
+            egress: Egress::new(net.clone(), &run, Patience::default()),
+            book: Arc::new(NoBook),
+        });
         let (registry, _) = Registry::start(
             options,
             Outside {
                 sandbox: sandbox.clone(),
                 policy: policy.clone(),
-                ..Outside::bare(
-                    Arc::new(NoCache),
-                    Net::new(NetOptions::default()),
-                    Arc::new(NoKeys),
-                )
+                ways_out,
+                ..Outside::bare(Arc::new(NoCache), net, Arc::new(NoKeys))
             },
         );
         // Where the threads' users can run it, wherever the tests were built.
         let bin = folder.path().join("bin");
         std::fs::create_dir(&bin).unwrap();
         std::fs::copy(misbehave().with_file_name("hostile"), bin.join("hostile")).unwrap();
-        std::fs::copy(keeps(), bin.join("keeps")).unwrap();
+        std::fs::copy(built("keeps"), bin.join("keeps")).unwrap();
         let tag = format!("tag={}", folder.path().display());
         Self {
             registry,
@@ -334,19 +364,24 @@ pub fn program() -> &'static Path {
 
 /// A program in C, which every machine with Rust has a compiler for; built once.
 #[expect(clippy::disallowed_methods, reason = "a test's tool")]
-fn keeps() -> &'static Path {
-    static BUILT: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    let (_, program) = BUILT.get_or_init(|| {
+pub fn built(name: &str) -> &'static Path {
+    type Built = (tempfile::TempDir, Vec<PathBuf>);
+    static BUILT: OnceLock<Built> = OnceLock::new();
+    let (_, programs) = BUILT.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
-        let program = folder.path().join("keeps");
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/keeps.c");
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
         let cc = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-        let built = Command::new(cc)
-            .args(["-O1", "-pthread", "-o"])
-            .args([program.as_path(), source.as_path()])
-            .status();
-        assert!(built.unwrap().success(), "keeps.c cannot be compiled");
-        (folder, program)
+        let programs = ["keeps", "reaches"].map(|name| {
+            let program = folder.path().join(name);
+            let source = sources.join(name).with_extension("c");
+            let built = Command::new(&cc)
+                .args(["-O1", "-pthread", "-o"])
+                .args([program.as_path(), source.as_path()])
+                .status();
+            assert!(built.unwrap().success(), "{name}.c cannot be compiled");
+            program
+        });
+        (folder, programs.to_vec())
     });
-    program
+    programs.iter().find(|it| it.ends_with(name)).unwrap()
 }

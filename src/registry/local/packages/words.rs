@@ -104,8 +104,8 @@ pub(super) fn ended(why: &str, what: &str) -> Trouble {
 pub(super) fn no_way(package: &Package, what: &str) -> Trouble {
     change(
         format!(
-            "packages are installed in the strong sandbox, which this host does not have, since in any other the package \
-             `{}` could fetch from the host's own network; so {what}",
+            "nothing on this host leads what is installed to the bot's own proxy, so that the package `{}` could fetch from the \
+             host's own network; so {what}",
             package.name
         ),
         "Ask whoever runs the bot to install bubblewrap (`apt install bubblewrap`), or name a program that is installed on \
