@@ -83,12 +83,14 @@ fn tried(task: &Task) -> Found {
     let beside = task.neighbour.parent().unwrap_or(Path::new("/"));
     reached("another chat's folder", std::fs::read_dir(beside).is_ok());
     for process in &task.processes {
-        let is_it = born(process.pid).as_deref() == Some(&process.born);
-        let environment = std::fs::read(format!("/proc/{}/environ", process.pid));
-        reached(
-            "the environment of other programs",
-            is_it && environment.is_ok_and(|bytes| !bytes.is_empty()),
-        );
+        for (what, file) in [
+            ("the environment of other programs", "environ"),
+            ("the command lines of other programs", "cmdline"),
+        ] {
+            let read = std::fs::read(format!("/proc/{}/{file}", process.pid));
+            let is_read = read.is_ok_and(|bytes| !bytes.is_empty());
+            reached(what, is_read && may_be(process));
+        }
     }
     let connected = TcpStream::connect_timeout(&task.loopback, Duration::from_millis(300));
     let led = task.led && connected.as_ref().is_ok_and(is_led);
@@ -126,7 +128,7 @@ fn tried(task: &Task) -> Found {
     reached("rights of other programs", !says("NoNewPrivs", "1"));
     reached("system calls that nobody filters", !says("Seccomp", "2"));
     found.signals = task.processes.iter().any(|process| {
-        born(process.pid).as_deref() == Some(&process.born)
+        may_be(process)
             && rustix::process::Pid::from_raw(process.pid)
                 .is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
     });
@@ -208,6 +210,11 @@ fn of_the_host(task: &Task) -> impl Iterator<Item = (&'static str, bool)> {
         ),
     ]
     .into_iter()
+}
+
+/// Whether its number means it here too, as far as can be seen.
+fn may_be(process: &Outsider) -> bool {
+    born(process.pid).is_none_or(|born| born == process.born)
 }
 
 /// When a process was born; the number alone may mean another one here.

@@ -134,7 +134,7 @@ impl Sandbox {
             ),
             Some(Tier::Restricted) => format!(
                 "Servers that run here are in the restricted sandbox: they open this chat's own folder and the system's \
-                 programs{}, and can see which other programs run{why}.",
+                 programs{}{why}.",
                 if self.means.ushers {
                     ""
                 } else {

@@ -1,5 +1,6 @@
 //! The restricted tier's file system, by Landlock: what is not named cannot be opened.
 
+use std::os::fd::IntoRawFd as _;
 use std::path::PathBuf;
 
 use landlock::{
@@ -7,8 +8,14 @@ use landlock::{
     Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope,
 };
 
+use rustix::fs::{Mode, OFlags};
+use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
+
 use super::spec::Walls;
 use super::view;
+
+/// The first number of what a server is left open; scripts use the smaller ones.
+const BEYOND_SCRIPTS: i32 = 10;
 
 /// The newest rights that are known here; an older kernel holds those it knows, and the self-test tells whether that is
 /// enough.
@@ -20,6 +27,8 @@ pub(super) enum WallsError {
     Missing,
     #[error(transparent)]
     Ruleset(#[from] RulesetError),
+    #[error("its own place in /proc cannot be held: {0}")]
+    Place(rustix::io::Errno),
 }
 
 /// From now on this thread, and what it starts, reaches these files alone, no host over TCP unless it was granted, and
@@ -62,5 +71,16 @@ pub(super) fn raise(walls: &Walls) -> Result<(), WallsError> {
     if status.ruleset == RulesetStatus::NotEnforced {
         return Err(WallsError::Missing);
     }
+    hold_own_place().map_err(WallsError::Place)
+}
+
+/// Stays open in the server. A rule is of an inode, and the kernel makes another one for the same process when memory was
+/// short and nobody held the first; the server would not find itself any more.
+fn hold_own_place() -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = rustix::fs::open("/proc/self", flags, Mode::empty())?;
+    let place = fcntl_dupfd_cloexec(place, BEYOND_SCRIPTS)?;
+    fcntl_setfd(&place, FdFlags::empty())?;
+    let _ = place.into_raw_fd();
     Ok(())
 }

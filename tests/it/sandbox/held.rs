@@ -99,14 +99,15 @@ async fn d07_no_secret_of_the_bot_or_of_another_chat_is_in_reach() {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let mut other = scene.hostile(&[]);
+        let mut other = scene.hostile(&["--key=canary-on-a-line"]);
         other.env = vec![("API_KEY".to_owned(), "canary-of-another-chat".to_owned())];
         scene.up(B, "other", other).await;
         scene.up(A, "bad", scene.hostile(&[])).await;
-        let words = json!({"for": ["canary-of-the-bot", "canary-of-another-chat"]});
+        let words =
+            json!({"for": ["canary-of-the-bot", "canary-of-another-chat", "canary-on-a-line"]});
         let found = scene.call(A, ("bad", "search"), words).await.unwrap();
         assert_eq!(found["found"], json!([]), "{tier:?}");
-        // It did look: at itself, at least.
+        // It did look: at itself, at least, and at all that it finds.
         assert!(found["seen"].as_u64().unwrap() >= 2, "{tier:?}: {found}");
         let me = scene.call(A, ("bad", "me"), json!({})).await.unwrap();
         let environment = me["env"].to_string();
@@ -122,16 +123,12 @@ async fn d07_no_secret_of_the_bot_or_of_another_chat_is_in_reach() {
             json!(sandbox.home_inside(home.as_ref())),
             "{tier:?}"
         );
-        // Nor in the way that it is started: what is secret stands on no command line.
-        let bare = json!({"for": ["canary-of"]});
-        let found = scene.call(B, ("other", "search"), bare).await.unwrap();
-        let of_command_lines = found["found"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(Value::as_str);
-        let mut of_command_lines = of_command_lines.filter(|line| line.ends_with("cmdline"));
-        assert_eq!(of_command_lines.next(), None, "{tier:?}");
+        // Nor in the way that it is started: on the host, too, what is secret stands on no command line.
+        for process in std::fs::read_dir("/proc").unwrap().flatten() {
+            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let line = String::from_utf8_lossy(&line);
+            assert!(!line.contains("canary-of"), "{tier:?}: {line}");
+        }
         bot.kill().unwrap();
         bot.wait().unwrap();
     }
