@@ -145,6 +145,7 @@ async fn d10_limits_that_change_hold_for_what_runs() {
         for (before, after, fate) in [
             (json!({}), json!({"memory_bytes": 512 * MIB}), Restarts),
             (json!({}), json!({"processes": 60}), Restarts),
+            (json!({}), json!({"cpu_seconds": 60}), Restarts),
             (json!({}), json!({"open_files": 200}), Restarts),
             (json!({}), json!({"tmp_bytes": 16 * MIB}), Restarts),
             (json!({}), json!({"home_bytes": 64 * MIB}), Restarts),
