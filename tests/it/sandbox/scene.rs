@@ -244,11 +244,15 @@ impl Scene {
         let is_down = |state: &ServerState| {
             matches!(
                 state,
-                ServerState::Failed { .. } | ServerState::BackingOff { .. }
+                ServerState::Failed { .. }
+                    | ServerState::BackingOff { .. }
+                    | ServerState::Parked { .. }
             )
         };
         match self.when(thread, name, is_down).await {
-            ServerState::Failed { reason } | ServerState::BackingOff { reason, .. } => reason,
+            ServerState::Failed { reason }
+            | ServerState::BackingOff { reason, .. }
+            | ServerState::Parked { reason, .. } => reason,
             other => panic!("{other:?}"),
         }
     }
