@@ -3,6 +3,7 @@
 mod enforced;
 mod held;
 mod limits;
+mod named;
 mod scene;
 mod start;
 mod told;
