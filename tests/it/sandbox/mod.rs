@@ -4,6 +4,7 @@ mod enforced;
 mod held;
 mod limits;
 mod named;
+mod proof;
 mod scene;
 mod start;
 mod told;
