@@ -5,6 +5,7 @@ mod held;
 mod limits;
 mod named;
 mod proof;
+mod reached;
 mod scene;
 mod start;
 mod told;
