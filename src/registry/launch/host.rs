@@ -26,7 +26,7 @@ use super::lineage::newest_process;
 use super::process_table::{ProcessTable, kill, signal, speaker};
 use super::processor::{Processor, Times};
 use super::watch::{Pace, Use, shared_on_machine};
-use super::wire::{Ended, Order, PACKET_BYTES, Report, SOCKET_BUFFER, Watch};
+use super::wire::{Ended, Order, Over, PACKET_BYTES, Report, SOCKET_BUFFER, Watch};
 use table::{Owned, Sweep, Table};
 
 /// How long what does not die is waited for when the bot is gone and nothing else is left to do.
@@ -381,8 +381,11 @@ impl Host {
                 })
                 .collect();
             for (id, watch, _) in &watched {
-                if over.iter().any(|(over, _)| over == id) {
-                    // Once it ended for it, it is for people to say when it goes on.
+                // Whoever is ended for something else is started again by itself, and not with all its time anew.
+                let is_spent =
+                    |(over, why): &(u64, Over)| over == id && matches!(why, Over::Processor(_));
+                if over.iter().any(is_spent) {
+                    // It is for people to say when it goes on.
                     processor.forgive(watch);
                 }
             }
