@@ -4,16 +4,17 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::LocalBoxFuture;
 use serde_json::json;
 use switchboard::config::ServerName;
 use switchboard::policy::Tier;
 use switchboard::registry::{CallError, ServerState};
 use switchboard::sandbox::Sandbox;
+use switchboard::thread::ThreadId;
 
-use super::scene::program;
+use super::scene::{A, B, MIB, Scene, copy, gone, open, program, tagged, tiers};
+use crate::support::chat::plain;
 use crate::support::world::{PATIENCE, misbehave};
-
-use super::scene::{A, B, MIB, Scene, gone, tagged, tiers};
 
 /// Small, so that a test that fails does no harm.
 fn scene(sandbox: &Sandbox) -> Scene {
@@ -37,40 +38,46 @@ struct Others {
 }
 
 /// Another chat's calls go on from before the harm until it ended, and each of them succeeds within its own deadline.
-async fn others_go_on<T>(scene: &Scene, harm: impl Future<Output = T>) -> (T, Others) {
-    scene.up(B, "good", scene.demo()).await;
-    let echo = async |number: usize| {
-        let text = number.to_string();
-        let echo = scene.call(B, ("good", "echo"), json!({"text": text})).await;
-        assert_eq!(echo, Ok(json!(number)), "call {number}");
-    };
-    echo(0).await;
-    let is_over = AtomicBool::new(false);
-    let harm = async {
-        let outcome = harm.await;
-        is_over.store(true, Ordering::SeqCst);
-        outcome
-    };
-    let others = async {
-        let mut others = Others {
-            meanwhile: 0,
-            processes: 0,
+fn others_go_on<'a, T: 'a>(
+    scene: &'a Scene,
+    harm: impl Future<Output = T> + 'a,
+) -> LocalBoxFuture<'a, (T, Others)> {
+    let harm = Box::pin(harm);
+    Box::pin(async move {
+        scene.up(B, "good", scene.demo()).await;
+        let echo = async |number: usize| {
+            let text = number.to_string();
+            let echo = scene.call(B, ("good", "echo"), json!({"text": text})).await;
+            assert_eq!(echo, Ok(json!(number)), "call {number}");
         };
-        for number in 1.. {
-            echo(number).await;
-            others.processes = others.processes.max(scene.processes());
-            match is_over.load(Ordering::SeqCst) {
-                false => others.meanwhile = number,
-                true if number >= CALLS => break,
-                true => {}
+        echo(0).await;
+        let is_over = &AtomicBool::new(false);
+        let harm = async {
+            let outcome = harm.await;
+            is_over.store(true, Ordering::SeqCst);
+            outcome
+        };
+        let others = async {
+            let mut others = Others {
+                meanwhile: 0,
+                processes: 0,
+            };
+            for number in 1.. {
+                echo(number).await;
+                others.processes = others.processes.max(scene.processes());
+                if !is_over.load(Ordering::SeqCst) {
+                    others.meanwhile = number;
+                } else if number >= CALLS {
+                    break;
+                }
+                // It is not to be the one that keeps the processor busy.
+                tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            // It is not to be the one that keeps the processor busy.
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-        others
-    };
-    let (others, outcome) = futures::future::join(others, harm).await;
-    (outcome, others)
+            others
+        };
+        let (others, outcome) = futures::future::join(others, harm).await;
+        (outcome, others)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -352,6 +359,41 @@ async fn d10_time_of_the_processor_is_bounded_and_the_reason_told() {
             scene.run(A, &[]).await;
             scene.gone().await;
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_the_chat_is_told_of_a_server_that_used_too_much_and_restarts_it() {
+    for (tier, _) in tiers() {
+        let world = open(*tier);
+        world.edit_policy(r#"{"quotas": {"cpu_seconds": 1}}"#).await;
+        let (ann, program) = (world.ann(), copy(&world, "hostile"));
+        ann.says(&format!("/mcp add bad -- {program}")).await;
+        ann.presses("Apply").await;
+        ann.says("/mcp call bad spin threads=8 ms=300000").await;
+        let told = world
+            .sees(ThreadId::Local, |shown| {
+                plain(&shown.view).contains("used more than it may")
+            })
+            .await;
+        let told = plain(&told.view);
+        for words in [
+            "*bad* used more than it may, so I ended it.",
+            "more than 1 second within ten minutes",
+            "`quotas.cpu_seconds`",
+            "[Restart]",
+        ] {
+            assert!(told.contains(words), "{tier:?} {words}: {told}");
+        }
+        let listed = ann.says("/mcp list").await;
+        assert!(
+            listed.contains("was ended, waits for a restart"),
+            "{tier:?}: {listed}"
+        );
+        ann.presses("Restart").await;
+        let listed = ann.says("/mcp list").await;
+        assert!(listed.contains("*bad* · 11 tools"), "{tier:?}: {listed}");
+        world.close().await;
     }
 }
 

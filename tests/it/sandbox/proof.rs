@@ -97,12 +97,13 @@ impl Machine {
 
     /// The same without Landlock.
     fn without_landlock(mut self) -> Self {
+        let unknown = rustix::io::Errno::NOSYS.raw_os_error().cast_unsigned();
         // `struct sock_filter` of linux/filter.h: the call's number, whether it is `landlock_create_ruleset` (444 on every
-        // kind of processor), and what is answered then: ENOSYS, as a kernel that has none.
+        // kind of processor), and what is answered then, as by a kernel that has none.
         let program = [
             (0x20_u16, 0_u8, 0_u8, 0_u32),
             (0x15, 0, 1, 444),
-            (0x06, 0, 0, 0x0005_0000 | 38),
+            (0x06, 0, 0, 0x0005_0000 | unknown),
             (0x06, 0, 0, 0x7fff_0000),
         ];
         let mut file = std::fs::File::create(self.at("filter")).unwrap();
@@ -126,9 +127,10 @@ impl Machine {
         #[expect(clippy::disallowed_methods, reason = "the bot under test")]
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "exec 9<\"$0\"; exec \"$@\""]);
-        let filter = match self.has_landlock {
-            true => Path::new("/dev/null").to_owned(),
-            false => self.at("filter"),
+        let filter = if self.has_landlock {
+            PathBuf::from("/dev/null")
+        } else {
+            self.at("filter")
         };
         command.arg(filter).arg("/usr/bin/bwrap");
         if !self.has_landlock {
