@@ -21,8 +21,8 @@ pub(in crate::desk) fn server_card(
     network: Option<&NetworkFacts>,
 ) -> View {
     let mut pairs = facts(server, definition);
-    // Where there is none at all, it does not run, and why says so.
-    if let (Definition::Local(_), Some(tier)) = (definition, tier) {
+    // Where there is none at all, it does not run, and why says so. How the operator's run is theirs.
+    if let (Definition::Local(_), Some(tier), false) = (definition, tier, server.is_admin) {
         let word = match tier {
             Tier::None => "off",
             Tier::Restricted | Tier::Strong => tier.word(),
