@@ -180,6 +180,8 @@ pub struct Quotas {
     pub memory_bytes: u64,
     /// Processes and threads of one local server.
     pub processes: u64,
+    /// Seconds of the processor's time that all its processes together use within any ten minutes.
+    pub cpu_seconds: u64,
     /// Open files of each of its processes.
     pub open_files: u64,
     /// Bytes of its `/tmp`.
@@ -220,6 +222,10 @@ impl Default for Quotas {
             home_bytes: 2048 * MIB,
             memory_bytes: 1024 * MIB,
             processes: 128,
+            // Half a core all the time, or a whole one for five minutes. A server waits most of its life (its start takes
+            // a fraction of a second), and no call of ten minutes at most needs more of it; one that spins is ended
+            // before it costs the host an evening.
+            cpu_seconds: 300,
             open_files: 1024,
             tmp_bytes: 256 * MIB,
         }

@@ -224,7 +224,7 @@ async fn connected(
                     challenge,
                 });
             }
-            Some(ServerState::Failed { reason } | ServerState::Parked { reason }) => {
+            Some(ServerState::Failed { reason } | ServerState::Parked { reason, .. }) => {
                 return Err(not_running(&reason));
             }
             Some(ServerState::BackingOff { reason, until, .. }) => {

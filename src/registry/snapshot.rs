@@ -94,8 +94,10 @@ pub enum ServerState {
         /// When.
         until: Instant,
     },
-    /// It ended too often; waits to be asked.
+    /// It ended too often, or for what it used; waits to be asked.
     Parked {
+        /// Whether it was for what it used: that is no matter of how often.
+        over: bool,
         /// Why it ended last.
         reason: String,
     },

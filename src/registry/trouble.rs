@@ -28,6 +28,8 @@ pub(super) enum Mend {
     Now,
     /// Trying again, and not before this long from now: the server said so.
     After(Duration),
+    /// Somebody who has it started again: by itself it would do the same.
+    Restart,
     /// Another definition, or a person at the host.
     Change,
     /// A login; the server's `WWW-Authenticate` header, where it sent one.

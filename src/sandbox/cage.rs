@@ -58,6 +58,8 @@ pub struct Limits {
     pub memory_bytes: u64,
     /// Its processes and threads.
     pub processes: u64,
+    /// Seconds of the processor's time within ten minutes, of all its processes together.
+    pub cpu_seconds: u64,
     /// Open files of each process.
     pub open_files: u64,
     /// Bytes of its largest file.
@@ -103,6 +105,7 @@ impl Limits {
         Self {
             memory_bytes: quotas.memory_bytes,
             processes: quotas.processes,
+            cpu_seconds: quotas.cpu_seconds,
             open_files: quotas.open_files,
             file_bytes: quotas.home_bytes,
             tmp_bytes: quotas.tmp_bytes,

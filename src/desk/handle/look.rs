@@ -39,8 +39,9 @@ impl Turn<'_> {
         let server = server_in(&snapshot, &name)?;
         let definition = loaded.config.definition(&name).ok_or_else(|| gone(&name))?;
         let network = self.network_facts(&loaded, &name).await?;
-        self.say(screens::server_card(server, &definition, network.as_ref()))
-            .await
+        let tier = self.hall.parts.registry.sandbox().tier;
+        let card = screens::server_card(server, &definition, tier, network.as_ref());
+        self.say(card).await
     }
 
     pub(super) async fn all_tools(&mut self) -> Done {

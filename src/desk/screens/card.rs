@@ -10,15 +10,25 @@ use crate::config::{
     Definition, RemoteAuth, RemoteServer, RemoteTransport, SecretName, command_line, masked_env,
     masked_url,
 };
+use crate::policy::Tier;
 use crate::registry::{ServerState, ServerView};
 
 /// A server's card.
 pub(in crate::desk) fn server_card(
     server: &ServerView,
     definition: &Definition,
+    tier: Option<Tier>,
     network: Option<&NetworkFacts>,
 ) -> View {
     let mut pairs = facts(server, definition);
+    // Where there is none at all, it does not run, and why says so. How the operator's run is theirs.
+    if let (Definition::Local(_), Some(tier), false) = (definition, tier, server.is_admin) {
+        let word = match tier {
+            Tier::None => "off",
+            Tier::Restricted | Tier::Strong => tier.word(),
+        };
+        pairs.push(("Sandbox".to_owned(), Text::from(word)));
+    }
     if let Some(network) = network {
         pairs.push(("Network".to_owned(), network.words()));
     }

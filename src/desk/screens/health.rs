@@ -334,24 +334,28 @@ pub(super) fn when(at_ms: i64, now_ms: i64) -> String {
     }
 }
 
-/// A server ended too often.
+/// A server ended too often, or was ended for what it used.
 pub(in crate::desk) fn parked(server: &ServerView) -> View {
     let key = || Key::of(server.name.as_str());
     let reason = trouble(&server.state)
         .unwrap_or("it gave no reason")
         .to_owned();
-    View::text(Text::from("🔴 ").bold(server.name.as_str()).plain(
-        " ended too often, so I stopped starting it. Its tools are gone until it runs again.",
-    ))
-    .with(Block::Code {
-        language: "",
-        text: reason,
-    })
-    .row([
-        Action::Server(ServerVerb::Restart, key()).button("Restart"),
-        Action::Server(ServerVerb::Logs, key()).button("Logs"),
-        Action::Server(ServerVerb::Test, key()).button("Test"),
-    ])
+    let what = match server.state {
+        ServerState::Parked { over: true, .. } => {
+            " used more than it may, so I ended it. Its tools are gone until somebody restarts it."
+        }
+        _ => " ended too often, so I stopped starting it. Its tools are gone until it runs again.",
+    };
+    View::text(Text::from("🔴 ").bold(server.name.as_str()).plain(what))
+        .with(Block::Code {
+            language: "",
+            text: reason,
+        })
+        .row([
+            Action::Server(ServerVerb::Restart, key()).button("Restart"),
+            Action::Server(ServerVerb::Logs, key()).button("Logs"),
+            Action::Server(ServerVerb::Test, key()).button("Test"),
+        ])
 }
 
 /// So many servers of a list are told.

@@ -123,6 +123,7 @@ pub(super) fn state_words(server: &ServerView) -> String {
             format!("ended, starts again by itself (try {attempt})")
         }
         ServerState::Failed { .. } => "failed".to_owned(),
+        ServerState::Parked { over: true, .. } => "was ended, waits for a restart".to_owned(),
         ServerState::Parked { .. } => "ended too often, waits for a restart".to_owned(),
         ServerState::Disabled => "off".to_owned(),
         ServerState::WaitingForApproval => "waiting for approval".to_owned(),
@@ -134,7 +135,7 @@ pub(super) fn state_words(server: &ServerView) -> String {
 pub(super) fn trouble(state: &ServerState) -> Option<&str> {
     match state {
         ServerState::Failed { reason }
-        | ServerState::Parked { reason }
+        | ServerState::Parked { reason, .. }
         | ServerState::BackingOff { reason, .. } => Some(reason),
         ServerState::Starting { .. }
         | ServerState::Ready { .. }

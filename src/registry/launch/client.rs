@@ -1,6 +1,7 @@
 //! The bot's side of the launcher: starts it, gives it orders, and hands each child its reports.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher as _};
 use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -57,8 +58,11 @@ pub(in crate::registry) struct Spawn<'a> {
 }
 
 impl<'a> Spawn<'a> {
-    /// What is confined as `wrapped` says, which gives its environment away.
-    pub(in crate::registry) fn of(wrapped: &'a mut Wrapped) -> Self {
+    /// What is confined as `wrapped` says, which gives its environment away. `server` is whose it is, the same at each start.
+    pub(in crate::registry) fn of(wrapped: &'a mut Wrapped, server: impl Hash) -> Self {
+        // The launcher only tells servers apart by it.
+        let mut hasher = DefaultHasher::new();
+        server.hash(&mut hasher);
         let Wrapped {
             run,
             is_keeper,
@@ -72,8 +76,10 @@ impl<'a> Spawn<'a> {
             env: std::mem::take(&mut run.env),
             cwd: &run.cwd,
             watch: limits.map(|limits| Watch {
+                server: hasher.finish(),
                 memory: limits.memory_bytes,
                 processes: limits.processes,
+                processor: limits.cpu_seconds,
                 is_keeper: *is_keeper,
             }),
         }

@@ -24,8 +24,9 @@ use rustix::process::{WaitId, WaitIdOptions, WaitOptions};
 
 use super::lineage::newest_process;
 use super::process_table::{ProcessTable, kill, signal, speaker};
+use super::processor::{Processor, Times};
 use super::watch::{Pace, Use, shared_on_machine};
-use super::wire::{Ended, Order, PACKET_BYTES, Report, SOCKET_BUFFER, Watch};
+use super::wire::{Ended, Order, Over, PACKET_BYTES, Report, SOCKET_BUFFER, Watch};
 use table::{Owned, Sweep, Table};
 
 /// How long what does not die is waited for when the bot is gone and nothing else is left to do.
@@ -341,6 +342,8 @@ impl Host {
     /// Ends confined servers that use more than they may, and says why.
     fn watch(&self) {
         let mut pace = Pace::default();
+        let began = Instant::now();
+        let mut processor = Processor::new(rustix::param::clock_ticks_per_second());
         let mut table = self.lock();
         loop {
             if !table.children.values().any(Owned::is_watched) {
@@ -363,17 +366,30 @@ impl Host {
                 .collect();
             // The slow part, without the lock.
             drop(table);
+            let now = began.elapsed();
             let shared = shared_on_machine();
             let over: Vec<_> = watched
                 .iter()
                 .filter_map(|(id, watch, members)| {
+                    let names = processor.names(*id, members, &processes);
+                    let spent = processor.look(*id, watch, &Times::of(&names), now);
                     let members: &Vec<i32> = &members.iter().copied().map(speaker).collect();
                     let used = Use::of(members)
                         .with_kept(members, watch, shared)
                         .with_sockets(members);
-                    Some((*id, used.over(watch)?))
+                    Some((*id, used.over(watch).or(spent)?))
                 })
                 .collect();
+            for (id, watch, _) in &watched {
+                // Whoever is ended for something else is started again by itself, and not with all its time anew.
+                let is_spent =
+                    |(over, why): &(u64, Over)| over == id && matches!(why, Over::Processor(_));
+                if over.iter().any(is_spent) {
+                    // It is for people to say when it goes on.
+                    processor.forgive(watch);
+                }
+            }
+            processor.keep(&watched.iter().map(|(id, _, _)| *id).collect(), now);
             table = self.lock();
             for (id, over) in over {
                 if let Some(child) = table.children.get_mut(&id) {

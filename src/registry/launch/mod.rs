@@ -7,7 +7,8 @@
 //!
 //! [`host`] is the launcher's side, `client` the bot's, `wire` what they say to each other, `process_table` what both
 //! read from `/proc`, `program` and `environment` what a server is started with, `watch` what
-//! a confined server uses, `kept` what of it no counter of the kernel's shows.
+//! a confined server uses, `kept` what of it no counter of the kernel's shows, `processor` how long it kept the processor
+//! busy.
 
 mod client;
 mod environment;
@@ -15,6 +16,7 @@ mod host;
 mod kept;
 mod lineage;
 mod process_table;
+mod processor;
 mod program;
 mod watch;
 mod wire;

@@ -166,7 +166,10 @@ impl Pace {
     const PROCESSES: u64 = 16;
 
     pub(super) fn is_due(&mut self) -> bool {
-        let (now, machine) = (Instant::now(), Machine::read());
+        self.is_due_at(Instant::now(), Machine::read())
+    }
+
+    fn is_due_at(&mut self, now: Instant, machine: Machine) -> bool {
         let is_due = self.last.is_none_or(|(at, then)| {
             now.duration_since(at) >= Self::AT_LEAST || machine.moved_since(&then)
         });
@@ -234,6 +237,8 @@ mod tests {
             }
         );
         let most = |memory, processes| Watch {
+            server: 1,
+            processor: 1,
             memory,
             processes,
             is_keeper: false,
@@ -277,5 +282,23 @@ mod tests {
         }
         let mut pace = Pace::default();
         assert!(pace.is_due(), "the first time");
+    }
+
+    /// One that only keeps the processor busy makes no process and takes no memory.
+    #[test]
+    fn d10_it_is_looked_again_also_where_nothing_changes() {
+        let (began, machine) = (Instant::now(), Machine::default());
+        let mut pace = Pace::default();
+        for (ms, expected) in [
+            (0, true),
+            (100, false),
+            (1900, false),
+            (2000, true),
+            (2100, false),
+            (4000, true),
+        ] {
+            let now = began + Duration::from_millis(ms);
+            assert_eq!(pace.is_due_at(now, machine), expected, "{ms} ms");
+        }
     }
 }

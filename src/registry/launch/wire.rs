@@ -40,10 +40,14 @@ pub(super) enum Order {
 /// What a confined server is watched for.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(in crate::registry) struct Watch {
+    /// Whose child it is: the same for each child of one server.
+    pub(in crate::registry) server: u64,
     /// Bytes of memory of all its processes.
     pub(in crate::registry) memory: u64,
     /// Its processes and threads.
     pub(in crate::registry) processes: u64,
+    /// Seconds of the processor's time within ten minutes, of all its processes.
+    pub(in crate::registry) processor: u64,
     /// The child keeps the server in a namespace and passes on how it ended; a polite signal is not for the child itself.
     pub(in crate::registry) is_keeper: bool,
 }
@@ -56,6 +60,8 @@ pub(in crate::registry) enum Over {
     Memory(u64),
     /// More processes and threads than these.
     Processes(u64),
+    /// More seconds of the processor's time than these, within ten minutes.
+    Processor(u64),
     /// More sockets than these.
     Sockets(u64),
     /// Its thread's home, which holds more than this many bytes.
@@ -99,6 +105,13 @@ impl std::fmt::Display for Over {
                 f,
                 "it was ended because it ran more than {most} processes and threads"
             ),
+            Self::Processor(most) => {
+                let s = if *most == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "it was ended because it used the processor for more than {most} second{s} within ten minutes"
+                )
+            }
             Self::Sockets(most) => write!(
                 f,
                 "it was ended because it had more than {most} sockets, whose memory is the host's"

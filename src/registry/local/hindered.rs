@@ -78,6 +78,12 @@ impl Held {
                 return Some(raise("quotas.memory_bytes"));
             }
             Some(Over::Processes(_)) => return Some(raise("quotas.processes")),
+            Some(Over::Processor(_)) => {
+                let advice = raise("quotas.cpu_seconds");
+                return Some(format!(
+                    "It is not started again by itself: Restart, or `/mcp restart`, does that. {advice}"
+                ));
+            }
             Some(Over::Sockets(_)) => return Some(FEWER_CONNECTIONS.to_owned()),
             Some(Over::Home(_)) => return Some(HOME_IS_FULL.to_owned()),
             None => {}
@@ -341,6 +347,8 @@ mod tests {
         for (over, ended, expected) in [
             (Some(Over::Memory(1)), None, "quotas.memory_bytes"),
             (Some(Over::Processes(1)), None, "quotas.processes"),
+            (Some(Over::Processor(1)), None, "quotas.cpu_seconds"),
+            (Some(Over::Processor(1)), None, "/mcp restart"),
             (Some(Over::Sockets(1)), None, "less to do at once"),
             (Some(Over::Home(1)), None, "quotas.home_bytes"),
             (None, Some(Ended::Signal(9)), "256 MiB of memory"),

@@ -109,7 +109,7 @@ pub(super) async fn open(
     let launcher = context.launcher().map_err(cannot_start)?;
     let (mut wrapped, home) = (located.wrapped, located.home);
     let (child, mut pipes) = launcher
-        .spawn(Spawn::of(&mut wrapped))
+        .spawn(Spawn::of(&mut wrapped, (thread, name)))
         .await
         .map_err(cannot_start)?;
     if !wrapped.preamble.is_empty() {
@@ -255,6 +255,7 @@ async fn shake_hands(
          this chat's own folder: `/mcp edit` changes what it is started with."
             .to_owned()
     });
+    trouble.mend = process.mend();
     Err(trouble)
 }
 
@@ -304,6 +305,7 @@ async fn ask_for_tools(
         .advice(logs)
         .await
         .unwrap_or_else(|| "Look at /mcp logs, and at the server's own documentation.".to_owned());
+    trouble.mend = process.mend();
     Err(trouble)
 }
 

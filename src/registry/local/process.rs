@@ -7,9 +7,10 @@ use rmcp::RoleClient;
 use rmcp::service::RunningService;
 
 use super::super::connection::Client;
-use super::super::launch::{Child, Lost};
+use super::super::launch::{Child, Lost, Over};
 use super::super::logs::{Drained, Logs};
 use super::super::transport::Outgoing;
+use super::super::trouble::Mend;
 use super::hindered::Held;
 use super::packages::Claim;
 use super::quota::Watched;
@@ -71,6 +72,16 @@ impl Process {
     /// What it was ended for, in words, if it used more than it may.
     pub(super) fn over(&self) -> Option<String> {
         self.child.over().map(|over| over.to_string())
+    }
+
+    /// What may mend its end; asked after its last words.
+    pub(in crate::registry) fn mend(&self) -> Mend {
+        match self.child.over() {
+            // What starts by itself would use as much again.
+            Some(Over::Processor(_)) => Mend::Restart,
+            Some(Over::Memory(_) | Over::Processes(_) | Over::Sockets(_) | Over::Home(_))
+            | None => Mend::Again,
+        }
     }
 
     /// Waits until it has ended.

@@ -40,6 +40,7 @@ impl Server {
                         (None, None) => "it closed its output".to_owned(),
                     };
                     trouble.said = said;
+                    trouble.mend = process.mend();
                     trouble.advice = process.advice(&self.handle.logs).await.unwrap_or_default();
                 }
                 Backing::Link(link) => {
@@ -94,6 +95,7 @@ impl Server {
                 challenge: challenge.clone(),
             },
             Mend::Approval => ServerState::WaitingForApproval,
+            Mend::Restart => return self.park(reason, true),
             Mend::Again | Mend::Now | Mend::After(_) => {
                 return self.try_again_later(reason, &trouble.mend).await;
             }
@@ -120,17 +122,7 @@ impl Server {
             )),
         };
         let Some(wait) = wait else {
-            let is_parked = self.update(|change| {
-                *change.state = ServerState::Parked { reason };
-                hide(change);
-            });
-            if is_parked && let Some(server) = self.view() {
-                self.context.tell(Notice::Parked {
-                    thread: self.thread.id,
-                    server,
-                });
-            }
-            return Step::Rest { asleep: false };
+            return self.park(reason, false);
         };
         self.crashes = self.crashes.saturating_add(1);
         if wait.is_zero() {
@@ -152,6 +144,20 @@ impl Server {
             *change.refused = refused;
         });
         Step::BackOff { until }
+    }
+
+    fn park(&mut self, reason: String, over: bool) -> Step {
+        let is_parked = self.update(|change| {
+            *change.state = ServerState::Parked { over, reason };
+            hide(change);
+        });
+        if is_parked && let Some(server) = self.view() {
+            self.context.tell(Notice::Parked {
+                thread: self.thread.id,
+                server,
+            });
+        }
+        Step::Rest { asleep: false }
     }
 
     pub(super) async fn back_off(&mut self, until: Instant) -> Step {

@@ -150,7 +150,7 @@ async fn a_server_that_keeps_ending_is_parked_with_its_last_words() {
             break server;
         }
     };
-    let ServerState::Parked { reason } = &parked.state else {
+    let ServerState::Parked { reason, .. } = &parked.state else {
         panic!("{:?}", parked.state)
     };
     assert!(

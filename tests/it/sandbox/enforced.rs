@@ -6,12 +6,11 @@ use serde_json::{Map, Value, json};
 use switchboard::config::ServerName;
 use switchboard::policy::{AddressRules, Tier};
 use switchboard::registry::{CallError, CallRequest, Content, ServerState, Snapshot};
-use switchboard::sandbox::Choice;
 use switchboard::thread::ThreadId;
 
-use super::scene::{MIB, program, tiers};
+use super::scene::{MIB, copy, open, tiers};
 use crate::support::hostile::{Far, Manners};
-use crate::support::world::{World, misbehave, within};
+use crate::support::world::{World, within};
 
 const THREAD: ThreadId = ThreadId::Local;
 
@@ -25,22 +24,6 @@ enum Fate {
     Stops(&'static str),
 }
 use Fate::{GoesOn, Restarts, Stops};
-
-fn open(tier: Tier) -> World {
-    World::open_passable(|options| {
-        options.sandbox = Choice::Exactly(tier);
-        program().clone_into(&mut options.registry.launcher);
-    })
-}
-
-/// A copy of a program of the tests where the threads' users can run it.
-fn copy(world: &World, name: &str) -> String {
-    let bin = world.data().with_file_name("bin");
-    std::fs::create_dir_all(&bin).unwrap();
-    let path = bin.join(name);
-    std::fs::copy(misbehave().with_file_name(name), &path).unwrap();
-    path.display().to_string()
-}
 
 fn state<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a ServerState> {
     snapshot.server(name).map(|server| &server.state)
@@ -145,6 +128,7 @@ async fn d10_limits_that_change_hold_for_what_runs() {
         for (before, after, fate) in [
             (json!({}), json!({"memory_bytes": 512 * MIB}), Restarts),
             (json!({}), json!({"processes": 60}), Restarts),
+            (json!({}), json!({"cpu_seconds": 60}), Restarts),
             (json!({}), json!({"open_files": 200}), Restarts),
             (json!({}), json!({"tmp_bytes": 16 * MIB}), Restarts),
             (json!({}), json!({"home_bytes": 64 * MIB}), Restarts),

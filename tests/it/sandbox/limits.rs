@@ -1,17 +1,20 @@
 //! What a hostile server uses up is its own.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::future::LocalBoxFuture;
 use serde_json::json;
 use switchboard::config::ServerName;
 use switchboard::policy::Tier;
 use switchboard::registry::{CallError, ServerState};
 use switchboard::sandbox::Sandbox;
+use switchboard::thread::ThreadId;
 
-use super::scene::program;
+use super::scene::{A, B, MIB, Scene, copy, gone, open, program, tagged, tiers};
+use crate::support::chat::plain;
 use crate::support::world::{PATIENCE, misbehave};
-
-use super::scene::{A, B, MIB, Scene, gone, tagged, tiers};
 
 /// Small, so that a test that fails does no harm.
 fn scene(sandbox: &Sandbox) -> Scene {
@@ -23,24 +26,67 @@ fn scene(sandbox: &Sandbox) -> Scene {
     })
 }
 
-/// Another chat's calls succeed while `bad` does what it does.
-async fn others_go_on(scene: &Scene) {
-    for number in 0..20 {
-        let echo = scene
-            .call(B, ("good", "echo"), json!({"text": number.to_string()}))
-            .await;
-        assert!(echo.is_ok(), "{echo:?}");
-    }
+/// So many of another chat's calls succeed at least.
+const CALLS: usize = 20;
+
+/// How another chat fared while something went on.
+struct Others {
+    /// Its calls that were answered before that ended.
+    meanwhile: usize,
+    /// The most processes of the hostile server that were seen at once.
+    processes: usize,
+}
+
+/// Another chat's calls go on from before the harm until it ended, and each of them succeeds within its own deadline.
+fn others_go_on<'a, T: 'a>(
+    scene: &'a Scene,
+    harm: impl Future<Output = T> + 'a,
+) -> LocalBoxFuture<'a, (T, Others)> {
+    let harm = Box::pin(harm);
+    Box::pin(async move {
+        scene.up(B, "good", scene.demo()).await;
+        let echo = async |number: usize| {
+            let text = number.to_string();
+            let echo = scene.call(B, ("good", "echo"), json!({"text": text})).await;
+            assert_eq!(echo, Ok(json!(number)), "call {number}");
+        };
+        echo(0).await;
+        let is_over = &AtomicBool::new(false);
+        let harm = async {
+            let outcome = harm.await;
+            is_over.store(true, Ordering::SeqCst);
+            outcome
+        };
+        let others = async {
+            let mut others = Others {
+                meanwhile: 0,
+                processes: 0,
+            };
+            for number in 1.. {
+                echo(number).await;
+                others.processes = others.processes.max(scene.processes());
+                if !is_over.load(Ordering::SeqCst) {
+                    others.meanwhile = number;
+                } else if number >= CALLS {
+                    break;
+                }
+                // It is not to be the one that keeps the processor busy.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            others
+        };
+        let (others, outcome) = futures::future::join(others, harm).await;
+        (outcome, others)
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d10_memory_is_bounded_and_the_reason_told() {
     for (tier, sandbox) in tiers() {
         let scene = scene(sandbox);
-        scene.up(B, "good", scene.demo()).await;
         scene.up(A, "bad", scene.hostile(&[])).await;
         let eats = scene.call(A, ("bad", "eat"), json!({"bytes": 2048 * MIB}));
-        let (eaten, ()) = futures::future::join(eats, others_go_on(&scene)).await;
+        let (eaten, _) = others_go_on(&scene, eats).await;
         // Whoever called is told, and not only whoever looks.
         let Err(CallError::Ended { why, advice }) = eaten else {
             panic!("{tier:?}: {eaten:?}")
@@ -82,7 +128,8 @@ async fn ended_for(what: &str, words: &str) -> Vec<String> {
     for (tier, sandbox) in tiers() {
         let scene = Scene::with(sandbox, |policy| policy.quotas.memory_bytes = 128 * MIB);
         scene.up(A, "bad", scene.hostile(&[])).await;
-        let kept = scene.call(A, ("bad", "keep"), json!({"what": what})).await;
+        let keeps = scene.call(A, ("bad", "keep"), json!({"what": what}));
+        let (kept, _) = others_go_on(&scene, keeps).await;
         assert!(kept.is_err(), "{tier:?}: {kept:?}");
         let reason = scene.reason(A, "bad").await;
         assert!(reason.contains(words), "{tier:?}: {reason}");
@@ -116,19 +163,59 @@ async fn d10_sockets_are_bounded_and_the_reason_told() {
     );
 }
 
+/// The most processes and threads that the kernel lets the user of this scene's server have, as it stands there.
+fn most_of_the_kernel(scene: &Scene) -> u64 {
+    let server = tagged(&scene.tag).pop().unwrap();
+    let limits = std::fs::read_to_string(server.join("limits")).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max processes"))
+        .unwrap();
+    let most = line.split_ascii_whitespace().next().unwrap();
+    most.parse().unwrap()
+}
+
+/// Each of its processes starts two others, 1023 in all if nothing held it.
 #[tokio::test(flavor = "multi_thread")]
 async fn d10_a_fork_bomb_is_bounded_and_swept() {
+    const MOST: u64 = 40;
     for (tier, sandbox) in tiers() {
         let scene = scene(sandbox);
-        scene.up(B, "good", scene.demo()).await;
+        assert_eq!(scene.policy.now().quotas.processes, MOST);
         scene.up(A, "bad", scene.hostile(&[])).await;
-        let bombs = scene.call(A, ("bad", "bomb"), json!({"most": 400}));
-        let (started, ()) = futures::future::join(bombs, others_go_on(&scene)).await;
-        // Either the kernel held it back, or it was ended while it went on.
-        if let Ok(started) = started {
-            assert!(started.as_u64().unwrap() < 400, "{tier:?}: {started}");
+        // Four servers of a thread may share its user; where it is the bot's own, that has others, too.
+        let by_kernel = most_of_the_kernel(&scene);
+        let is_root = rustix::process::getuid().is_root();
+        match (is_root, tier) {
+            (true, _) => assert_eq!(by_kernel, 4 * MOST, "{tier:?}"),
+            (false, Tier::Strong) => assert_eq!(by_kernel, MOST),
+            (false, _) => assert!(by_kernel >= 4 * MOST, "{by_kernel}"),
         }
-        assert!(scene.processes() < 400, "{tier:?}");
+        let bursts = async {
+            let began = scene.call(A, ("bad", "bomb"), json!({"generations": 9}));
+            // It may be ended before it has answered.
+            if let Ok(began) = began.await {
+                assert_eq!(began, json!(true), "{tier:?}");
+            }
+            if by_kernel > MOST {
+                let reason = scene.reason(A, "bad").await;
+                assert!(
+                    reason.contains("ran more than 40 processes and threads"),
+                    "{tier:?}: {reason}"
+                );
+                assert!(reason.contains("raise `quotas.processes`"), "{reason}");
+            } else {
+                // Held for good; bubblewrap and what keeps the network take some of them.
+                let held = usize::try_from(MOST / 2).unwrap();
+                running(&scene.tag, held, *tier).await;
+                scene.run(A, &[]).await;
+            }
+            scene.gone().await;
+        };
+        let ((), others) = others_go_on(&scene, bursts).await;
+        let seen = others.processes as u64;
+        assert!(seen <= by_kernel, "{tier:?}: {seen} of {by_kernel}");
+        // It does not come back.
         scene.run(A, &[]).await;
         scene.gone().await;
     }
@@ -138,14 +225,13 @@ async fn d10_a_fork_bomb_is_bounded_and_swept() {
 async fn d10_tmp_is_bounded() {
     for (tier, sandbox) in tiers() {
         let scene = scene(sandbox);
-        scene.up(B, "good", scene.demo()).await;
         scene.up(A, "bad", scene.hostile(&[])).await;
         let fills = scene.call(
             A,
             ("bad", "fill"),
             json!({"at": "/tmp/x", "bytes": 200 * MIB}),
         );
-        let (written, ()) = futures::future::join(fills, others_go_on(&scene)).await;
+        let (written, _) = others_go_on(&scene, fills).await;
         let most = if *tier == Tier::Strong { 16 * MIB } else { 0 };
         assert!(written.unwrap().as_u64().unwrap() <= most, "{tier:?}");
     }
@@ -155,10 +241,9 @@ async fn d10_tmp_is_bounded() {
 async fn d10_a_home_is_bounded_and_the_reason_told() {
     for (tier, sandbox) in tiers() {
         let scene = scene(sandbox);
-        scene.up(B, "good", scene.demo()).await;
         scene.up(A, "bad", scene.hostile(&[])).await;
         let fills = scene.call(A, ("bad", "fill"), json!({"at": "x", "bytes": 300 * MIB}));
-        let (_, ()) = futures::future::join(fills, others_go_on(&scene)).await;
+        others_go_on(&scene, fills).await.0.ok();
         let reason = scene.reason(A, "bad").await;
         assert!(
             reason.contains("this chat's own folder on the host holds more than 64 MiB"),
@@ -181,8 +266,8 @@ async fn d10_a_home_is_bounded_also_by_files_without_a_name() {
     for (tier, sandbox) in tiers() {
         let scene = scene(sandbox);
         scene.up(A, "bad", scene.hostile(&[])).await;
-        let kept = scene.call(A, ("bad", "keep"), json!({"what": "unlinks"}));
-        let kept = kept.await;
+        let keeps = scene.call(A, ("bad", "keep"), json!({"what": "unlinks"}));
+        let (kept, _) = others_go_on(&scene, keeps).await;
         assert!(kept.is_err(), "{tier:?}: {kept:?}");
         let reason = scene.reason(A, "bad").await;
         assert!(
@@ -202,13 +287,113 @@ async fn d10_a_home_is_bounded_also_by_files_without_a_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn d10_whoever_spins_leaves_time_for_others() {
-    for (_, sandbox) in tiers() {
+    for (tier, sandbox) in tiers() {
         let scene = scene(sandbox);
-        scene.up(B, "good", scene.demo()).await;
         scene.up(A, "bad", scene.hostile(&[])).await;
-        let spins = scene.call(A, ("bad", "spin"), json!({"threads": 8, "ms": 1500}));
-        let (spun, ()) = futures::future::join(spins, others_go_on(&scene)).await;
-        assert_eq!(spun.unwrap(), json!(8));
+        let spins = scene.call(A, ("bad", "spin"), json!({"threads": 8, "ms": 60_000}));
+        let spins = async {
+            tokio::select! {
+                spun = spins => panic!("{tier:?}: it does not end: {spun:?}"),
+                () = turning(&scene) => {}
+            }
+        };
+        // As long as it keeps a processor busy for a second, and all in the middle of it.
+        let ((), others) = others_go_on(&scene, spins).await;
+        assert!(others.meanwhile > 0, "{tier:?}: all came after it");
+        scene.run(A, &[]).await;
+        scene.gone().await;
+    }
+}
+
+/// Until the processes of a scene's hostile server have used a second of the processor's time.
+async fn turning(scene: &Scene) {
+    let used = |process: &PathBuf| {
+        let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_ascii_whitespace().skip(11).take(4);
+        ticks.filter_map(|it| it.parse::<u64>().ok()).sum::<u64>()
+    };
+    let until = Instant::now() + PATIENCE;
+    while tagged(&scene.tag).iter().map(used).sum::<u64>() < 100 {
+        assert!(Instant::now() < until, "it does not turn");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// In threads, and in processes of which each has ended before a second is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_time_of_the_processor_is_bounded_and_the_reason_told() {
+    for (tier, sandbox) in tiers() {
+        for (tool, arguments) in [
+            ("spin", json!({"threads": 8, "ms": 300_000})),
+            ("toil", json!({"ms": 300_000})),
+        ] {
+            let scene = Scene::with(sandbox, |policy| policy.quotas.cpu_seconds = 3);
+            scene.up(A, "bad", scene.hostile(&[])).await;
+            let (spun, others) =
+                others_go_on(&scene, scene.call(A, ("bad", tool), arguments)).await;
+            assert!(others.meanwhile > 0, "{tier:?} {tool}");
+            let Err(CallError::Ended { why, advice }) = spun else {
+                panic!("{tier:?} {tool}: {spun:?}")
+            };
+            assert!(
+                why.contains("it used the processor for more than 3 seconds within ten minutes"),
+                "{tier:?} {tool}: {why}"
+            );
+            for words in ["`/mcp restart`", "raise `quotas.cpu_seconds`"] {
+                assert!(advice.contains(words), "{tier:?} {tool}: {advice}");
+            }
+            scene.gone().await;
+            // By itself it would only spin again.
+            let state = scene.state(A, "bad");
+            assert!(
+                matches!(state, ServerState::Parked { over: true, .. }),
+                "{tier:?} {tool}: {state:?}"
+            );
+            let name = ServerName::new("bad").unwrap();
+            scene.registry.restart(A, &name).await.unwrap();
+            scene
+                .when(A, "bad", |state| matches!(state, ServerState::Ready { .. }))
+                .await;
+            assert!(scene.call(A, ("bad", "me"), json!({})).await.is_ok());
+            scene.run(A, &[]).await;
+            scene.gone().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d10_the_chat_is_told_of_a_server_that_used_too_much_and_restarts_it() {
+    for (tier, _) in tiers() {
+        let world = open(*tier);
+        world.edit_policy(r#"{"quotas": {"cpu_seconds": 1}}"#).await;
+        let (ann, program) = (world.ann(), copy(&world, "hostile"));
+        ann.says(&format!("/mcp add bad -- {program}")).await;
+        ann.presses("Apply").await;
+        ann.says("/mcp call bad spin threads=8 ms=300000").await;
+        let told = world
+            .sees(ThreadId::Local, |shown| {
+                plain(&shown.view).contains("used more than it may")
+            })
+            .await;
+        let told = plain(&told.view);
+        for words in [
+            "*bad* used more than it may, so I ended it.",
+            "more than 1 second within ten minutes",
+            "`quotas.cpu_seconds`",
+            "[Restart]",
+        ] {
+            assert!(told.contains(words), "{tier:?} {words}: {told}");
+        }
+        let listed = ann.says("/mcp list").await;
+        assert!(
+            listed.contains("was ended, waits for a restart"),
+            "{tier:?}: {listed}"
+        );
+        ann.presses("Restart").await;
+        let listed = ann.says("/mcp list").await;
+        assert!(listed.contains("*bad* · 11 tools"), "{tier:?}: {listed}");
+        world.close().await;
     }
 }
 

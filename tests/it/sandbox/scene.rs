@@ -23,7 +23,7 @@ use switchboard::registry::{
 use switchboard::sandbox::{Choice, Sandbox};
 use switchboard::thread::ThreadId;
 
-use crate::support::world::{PATIENCE, PROGRAM, misbehave};
+use crate::support::world::{PATIENCE, PROGRAM, World, misbehave};
 
 /// The chat of the hostile servers.
 pub const A: ThreadId = ThreadId::Telegram {
@@ -274,11 +274,15 @@ impl Scene {
         let is_down = |state: &ServerState| {
             matches!(
                 state,
-                ServerState::Failed { .. } | ServerState::BackingOff { .. }
+                ServerState::Failed { .. }
+                    | ServerState::BackingOff { .. }
+                    | ServerState::Parked { .. }
             )
         };
         match self.when(thread, name, is_down).await {
-            ServerState::Failed { reason } | ServerState::BackingOff { reason, .. } => reason,
+            ServerState::Failed { reason }
+            | ServerState::BackingOff { reason, .. }
+            | ServerState::Parked { reason, .. } => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -319,6 +323,23 @@ impl Scene {
     pub async fn gone(&self) {
         gone(&self.tag).await;
     }
+}
+
+/// A bot in a tier.
+pub fn open(tier: Tier) -> World {
+    World::open_passable(|options| {
+        options.sandbox = Choice::Exactly(tier);
+        program().clone_into(&mut options.registry.launcher);
+    })
+}
+
+/// A copy of a program of the tests where the threads' users can run it.
+pub fn copy(world: &World, name: &str) -> String {
+    let bin = world.data().with_file_name("bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    let path = bin.join(name);
+    std::fs::copy(misbehave().with_file_name(name), &path).unwrap();
+    path.display().to_string()
 }
 
 pub fn tagged(tag: &str) -> Vec<PathBuf> {

@@ -101,7 +101,7 @@ pub(super) async fn run(
     };
     let launcher = context.launcher().map_err(cannot)?;
     let (mut child, mut pipes) = launcher
-        .spawn(Spawn::of(&mut wrapped))
+        .spawn(Spawn::of(&mut wrapped, (thread, step.place)))
         .await
         .map_err(cannot)?;
     let logs = Arc::new(Logs::default());
