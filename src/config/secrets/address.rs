@@ -4,9 +4,11 @@
 
 use std::ops::Range;
 
+use super::super::SecretName;
 use super::super::limits::VALUE_BYTES;
 use super::named::percent_decoded;
 use super::{around_placeholders, is_reference, is_secret_name, look, merged};
+use crate::secret::Secret;
 
 /// Names of values that are keys in an address, and ordinary words elsewhere: function keys, signed links.
 const SECRET_VALUES: [&str; 3] = ["code", "sig", "signature"];
@@ -32,6 +34,25 @@ pub fn secrets_in_address(url: &str) -> Vec<(Range<usize>, String)> {
         parts.into_iter().map(move |part| (part, name.clone()))
     });
     whole.collect()
+}
+
+/// The address with the secrets that it names in their places. They stand there as they were given, so that one that was
+/// taken out of an address comes back to the letter; what would end the path or the query early does not. A name that has no
+/// value here stays.
+pub fn address_with(address: &str, values: &[(SecretName, Secret)]) -> String {
+    let mut filled = String::with_capacity(address.len());
+    let mut from = 0;
+    for (place, name) in SecretName::all_in(address) {
+        let Some((_, value)) = values.iter().find(|(known, _)| *known == name) else {
+            continue;
+        };
+        filled.push_str(&address[from..place.start]);
+        let carried = value.expose().trim().replace('#', "%23");
+        filled.push_str(&carried.replace('\\', "%5C"));
+        from = place.end;
+    }
+    filled.push_str(&address[from..]);
+    filled
 }
 
 /// What looks like a secret in an address, for masking; never a host's port, which only happens to stand beside a path.
