@@ -587,6 +587,14 @@ async fn remote_hosts_are_allowed_and_denied() {
             "{url}: {tried}"
         );
     }
+    // The question is asked again in another life of the bot, and still says why.
+    let world = world.restarted().await;
+    let again = alone(&world, 3).says("/start").await;
+    assert!(again.contains("old.example.com does not work"), "{again}");
+    assert!(
+        again.contains("does not allow servers at") && again.contains("[Try again]"),
+        "{again}"
+    );
     world.close().await;
 }
 
