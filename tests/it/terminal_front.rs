@@ -40,6 +40,10 @@ impl EventSink for Sink {
             .send(Handed::Event(Box::new(event)))
             .map_err(|_| Busy)
     }
+
+    fn lets_in(&self, _thread: ThreadId, _actor: &ActorId) -> bool {
+        true
+    }
 }
 
 /// Runs a chat to its end with a bot of one handler.
