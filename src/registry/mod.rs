@@ -12,6 +12,7 @@ mod context;
 mod declined;
 mod handle;
 mod hidden;
+mod interpreter;
 mod keys;
 pub mod launch;
 mod listing;

@@ -522,6 +522,49 @@ async fn a_broken_policy_keeps_what_held_and_operators_hear_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d04_what_is_denied_runs_no_script_and_no_package_either() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = careful(|policy| {
+        policy.allow.people = vec![ActorId::telegram(3)];
+        policy.local_servers = WhoAdds::Everyone;
+        policy.launchers.deny = vec!["node".to_owned()];
+    });
+    let bob = alone(&world, 3);
+    let home = world.data().join("homes").join(own(3).to_string());
+    std::fs::create_dir_all(&home).unwrap();
+    for (name, line) in [
+        ("tool", "#!/usr/bin/env node"),
+        ("other", "#!/nowhere/python3"),
+    ] {
+        write(&home.join(name), &format!("{line}\n"));
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(home.join(name), open).unwrap();
+    }
+    for (command, stopped) in [
+        ("npx -y @scope/server", Some("`npx` is run by it")),
+        ("./tool", Some("`./tool` is run by it")),
+        ("./other", None),
+    ] {
+        let said = bob.says(&format!("/mcp add x -- {command}")).await;
+        match stopped {
+            Some(words) => assert!(
+                said.contains("does not allow `node`") && said.contains(words),
+                "{command}: {said}"
+            ),
+            None => assert!(said.contains("[Apply]"), "{command}: {said}"),
+        }
+        bob.says("/cancel").await;
+    }
+    // What the file says is judged where it starts.
+    let entry = json!({"mcpServers": {"tool": {"command": "./tool"}}});
+    world.edit_on_host(own(3), &entry.to_string());
+    types(&bob, "/mcp list").await;
+    let reason = failed(&world, &bob, "tool").await;
+    assert!(reason.contains("does not allow `node`"), "{reason}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_policy_stops_the_start_with_its_place() {
     for (text, place) in [
         ("{\n  broken", "line 2"),
