@@ -305,6 +305,12 @@ impl Registry {
         local::may_work_in(&self.room.context, thread, server).await
     }
 
+    /// What to know of the paths that a server is given and its sandbox hides, a sentence that goes on from "is given";
+    /// `None` where it hides none of them. Whether they are there is not told.
+    pub async fn out_of_sight(&self, thread: ThreadId, server: &StdioServer) -> Option<String> {
+        local::out_of_sight(&self.room.context, thread, server).await
+    }
+
     /// What of the network local servers can be granted here and now.
     pub fn network_ways(&self) -> Ways {
         self.room.context.network_ways()
