@@ -32,6 +32,7 @@ mod snapshot;
 mod stats;
 mod text;
 mod thread;
+mod told;
 mod tool;
 mod transport;
 mod trouble;

@@ -403,6 +403,17 @@ fn a_half_typed_line_is_kept_while_the_bot_speaks() {
     screen.write("\u{15}open\r");
     screen.wait_for("got \"open\"");
     screen.wait_for("> ");
+    // A question for a secret can be cancelled: the word arrives as one, and the next line is open again.
+    bot.write_all(b"q").unwrap();
+    screen.wait_for("Your key?");
+    screen.wait_for("> ");
+    screen.write("/cancel\r");
+    screen.wait_for("got \"/cancel\"");
+    screen.wait_for("> ");
+    screen.write("after it\r");
+    screen.wait_for("after it");
+    screen.wait_for("got \"after it\"");
+    screen.wait_for("> ");
     assert!(!screen.seen.contains("canary"), "{}", screen.seen);
 
     // Ctrl-C throws the line away; Ctrl-D ends, and the terminal is as it was.

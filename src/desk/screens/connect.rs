@@ -9,7 +9,7 @@ use super::super::handle::secret_words;
 use super::super::records::{AuthKind, ConnectFlow, ConnectStep, Wants};
 use super::count;
 use super::health::{Kind, advice, stage_lines};
-use crate::chat::{Block, Button, Link, Question, Text, View};
+use crate::chat::{Block, Button, Question, Text, View};
 use crate::config::{SecretName, masked_url};
 use crate::registry::StageResult;
 
@@ -125,10 +125,7 @@ pub(in crate::desk) fn connect_elsewhere(connect: &ConnectFlow, link: String) ->
     let mut view = view.line(format!(
         "I need {what}, and everybody here would read it. Press the button and send it to me in our own chat; it goes on here."
     ));
-    view.links.push(Link {
-        label: "Send it in private".to_owned(),
-        url: link,
-    });
+    view = view.link("Send it in private", link);
     with_notes(view, connect)
 }
 

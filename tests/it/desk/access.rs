@@ -295,7 +295,12 @@ async fn local_servers_are_added_by_operators_and_whom_they_name() {
             .contains("added by its operator")
     );
     let full = olga.says("/mcp add third -- node third.js").await;
-    assert!(full.contains("may have 2 servers"), "{full}");
+    let words = "This chat may have 2 servers and has 2. Remove one first, or ask the bot's operator for more.";
+    assert!(full.contains(words), "{full}");
+    let several = json!({"mcpServers": {"c": {"command": "node"}, "d": {"command": "node"}, "e": {"command": "node"}}});
+    let full = olga.says(&format!("/mcp add-json {several}")).await;
+    let words = "This chat may have 2 servers and has 2. Remove 3 first, or ask the bot's operator for more.";
+    assert!(full.contains(words), "{full}");
     ann.says("/mcp remove tools").await;
     ann.presses("Apply").await;
     // Undo brings it back, so that is adding.
@@ -849,5 +854,44 @@ async fn changes_of_the_policy_that_follow_each_other_are_told_in_one_message() 
         })
         .await;
     assert_eq!(told().len(), 1, "{}", world.transcript(own(3)));
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admission_button_from_before_a_restart_says_what_to_do() {
+    let world = careful(|_| {});
+    alone(&world, 3).says("/mcp").await;
+    world
+        .sees(own(1), |shown| {
+            plain(&shown.view).contains("wants to use me")
+        })
+        .await;
+    let world = world
+        .restarted_with(|options| {
+            options.policy = Given::default();
+            options.policy.defaults.operators = vec![ActorId::telegram(1)];
+        })
+        .await;
+    let olga = alone(&world, 1);
+    olga.presses("Allow").await;
+    let answers = world.chat.answers();
+    let Some(Answer::Alert(text)) = answers.last() else {
+        panic!("{answers:?}");
+    };
+    assert!(
+        text.contains("started anew")
+            && text.contains("/admin allow")
+            && text.chars().count() <= 200,
+        "{text}"
+    );
+    // What it says works, by the id that stands there still.
+    let allowed = olga.says("/admin allow tg:3").await;
+    assert!(allowed.contains("may use me now"), "{allowed}");
+    assert!(
+        alone(&world, 3)
+            .says("/mcp")
+            .await
+            .contains("Servers in this chat")
+    );
     world.close().await;
 }
