@@ -168,7 +168,7 @@ fn one_entry_whose_launcher_is_missing_does_not_keep_the_others_out() {
     ])
     // Where nothing is.
     .env("PATH", folder.path())
-    .env("SWITCHBOARD_SANDBOX", "none")
+    .env("SWITCHBOARD_SANDBOX", "off")
     .env("SWITCHBOARD_LISTEN", "127.0.0.1:0")
     .stdin(Stdio::piped())
     .stdout(Stdio::piped())
@@ -181,7 +181,7 @@ fn one_entry_whose_launcher_is_missing_does_not_keep_the_others_out() {
     let said = said(&output);
     for words in [
         "fetch stays as it is written, without a fixed version",
-        "uvx was not found on this machine",
+        "uv was not found on this machine",
         "demo · 6 tools",
     ] {
         assert!(said.replace('`', "").contains(words), "{words}: {said}");
