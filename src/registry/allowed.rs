@@ -20,6 +20,7 @@ use crate::policy::{Denied, HostPolicy, Launcher};
 use crate::thread::ThreadId;
 
 /// The file that was found for a command, and where its interpreter is looked up: its folder and its `PATH`.
+#[derive(Clone, Copy)]
 pub(super) struct Found<'a> {
     pub(super) program: &'a Path,
     pub(super) cwd: &'a Path,
@@ -39,7 +40,7 @@ pub(super) fn local(
         return Ok(());
     }
     // What cannot be followed to its end is judged by the name that it has.
-    let program = found.as_ref().map(|found| found.program);
+    let program = found.map(|found| found.program);
     let real = program.map(|found| found.canonicalize().unwrap_or_else(|_| found.to_owned()));
     let runners = found
         .as_ref()

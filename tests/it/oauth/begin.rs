@@ -594,6 +594,7 @@ async fn d27_an_address_with_a_key_is_asked_as_it_is_and_the_key_goes_no_further
 #[tokio::test]
 async fn a_key_of_the_address_that_comes_back_in_an_answer_is_not_told() {
     const HUSH: &str = "canary-Zx81-hush-hush";
+    type Bend = fn(&Stand);
     let keyed = |world: &World, challenge: Option<String>| {
         let mut ask = world.ask("");
         let url = format!("{}?k={HUSH}", ask.url).parse().unwrap();
@@ -602,7 +603,6 @@ async fn a_key_of_the_address_that_comes_back_in_an_answer_is_not_told() {
         ask.challenge = challenge;
         ask
     };
-    type Bend = fn(&Stand);
     let cases: [(&str, Bend); 2] = [
         ("calls itself", |s| {
             s.bent().metadata =
