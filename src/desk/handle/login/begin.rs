@@ -19,6 +19,7 @@ use crate::config::{CredentialId, GivenFor, RemoteAuth, SecretName, ServerName, 
 use crate::oauth::{Begin, GivenClient, Invitation, Keyed, OAuthError};
 use crate::policy::Action;
 use crate::registry::ServerState;
+use crate::secret::Secret;
 use crate::store::Given;
 use crate::thread::ThreadId;
 
@@ -157,7 +158,13 @@ impl Turn<'_> {
         if values.is_empty() {
             return Ok(None);
         }
-        let url = Url::parse(&address_with(written, &values)).map_err(|_| {
+        let value_of = |name: &SecretName| {
+            let mut values = values.iter();
+            values
+                .find(|(known, _)| known == name)
+                .map(|(_, secret): &(SecretName, Secret)| secret.expose())
+        };
+        let url = Url::parse(&address_with(written, value_of)).map_err(|_| {
             Refusal::Plain(format!(
                 "The address of {server} is no URL with its key in it. Give it another key with `/mcp secrets set`."
             ))

@@ -28,7 +28,7 @@ impl Gathering<'_> {
             let secret = self.written(&name).await?;
             values.push((name, secret));
         }
-        Ok(address_with(address, &values))
+        Ok(address_with(address, |name| exposed(&values, name)))
     }
 
     /// A header's value with its secrets in place.
@@ -97,4 +97,11 @@ impl Gathering<'_> {
         self.headers.insert(header, bytes);
         Ok(())
     }
+}
+
+fn exposed<'a>(values: &'a [(SecretName, Secret)], name: &SecretName) -> Option<&'a str> {
+    let mut values = values.iter();
+    values
+        .find(|(known, _)| known == name)
+        .map(|(_, secret)| secret.expose())
 }
