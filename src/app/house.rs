@@ -73,8 +73,6 @@ pub struct House {
     pub store: Store,
     /// Logins at remote servers; what [`Web`] serves.
     pub oauth: OAuth,
-    /// The way to a call.
-    pub gate: Gate,
     /// What the operator decided, as it holds now.
     pub rules: Rules,
     notices: JoinHandle<()>,
@@ -211,7 +209,7 @@ impl House {
             our_name,
             one_shot: options.one_shot,
             public_url,
-            gate: gate.clone(),
+            gate,
             audit,
             policy: policy.clone(),
             announce: options.announce,
@@ -229,7 +227,6 @@ impl House {
             registry,
             store,
             oauth,
-            gate,
             rules: policy.clone(),
             notices,
             pages: None,

@@ -126,6 +126,10 @@ pub enum FrontError {
 pub trait EventSink: Send + Sync {
     /// Takes an event and returns at once; what follows from it happens elsewhere. A front never waits here.
     fn deliver(&self, event: Event) -> Result<(), Busy>;
+
+    /// Whether this person is let in here. What a front says by itself, it says to nobody else: strangers hear one sentence
+    /// an hour, and that is the desk's. Returns at once.
+    fn lets_in(&self, thread: ThreadId, actor: &ActorId) -> bool;
 }
 
 /// The thread has more unfinished events than it may; this one was not taken.

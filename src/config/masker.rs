@@ -17,6 +17,9 @@ mod finder;
 const FORM_BYTES: usize = 2 * 1024 * 1024;
 const FORM_ITSELF: usize = 64;
 
+/// A shorter word is as likely one of ours: `a` stands in half of our sentences.
+const TOLD_ALONE: usize = 3;
+
 /// At least so much of the end of a text that is cut is not shown.
 const LEAST_REACH: usize = 1024;
 
@@ -68,6 +71,24 @@ impl Masker {
     /// Whether there is no secret to look for.
     pub fn knows_none(&self) -> bool {
         self.finder.longest() == 0
+    }
+
+    /// Whether a secret is known, also one that is too short to be looked for.
+    pub fn knows_any(&self) -> bool {
+        !self.given.is_empty()
+    }
+
+    /// Like [`Masker::mask_known`] for the answer to whoever just typed the secrets: also one that is too short to be looked
+    /// for elsewhere is masked where it stands as a word, and one of one or two characters where something is quoted.
+    pub fn mask_typed(&self, text: &str, is_quoted: bool) -> String {
+        let mut found = self.known(text);
+        let short = self.given.iter().map(|secret| secret.trim());
+        for secret in short.filter(|secret| !secret.is_empty() && secret.len() < SHORTEST) {
+            if is_quoted || secret.chars().count() >= TOLD_ALONE {
+                found.extend(words_in(text, secret));
+            }
+        }
+        without(text, &merged(found))
     }
 
     /// Whether a known secret stands in the text, in capitals or not: hosts and media types are written small.
@@ -198,6 +219,16 @@ impl std::fmt::Debug for Masker {
     }
 }
 
+/// Where a text stands with no letter, digit or underscore beside it.
+fn words_in<'a>(text: &'a str, word: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word).filter_map(move |(at, _)| {
+        let end = at + word.len();
+        let is_alone = !text[..at].ends_with(is_part) && !text[end..].starts_with(is_part);
+        is_alone.then_some(at..end)
+    })
+}
+
 fn collect(name: Option<&str>, value: &Value, secrets: &mut Vec<String>) {
     let name = if is_headers(name) && !value.is_object() {
         Some(HEADER)
@@ -318,6 +349,28 @@ mod tests {
         );
         // A value without its scheme, and one that was sent within an address.
         assert_eq!(masker.mask_known("got its%20true%20value"), "got ••••");
+    }
+
+    #[test]
+    fn what_was_just_typed_is_masked_at_any_length_and_our_own_words_are_not() {
+        // the secret, the text, whether it is quoted → what is shown
+        for (secret, text, is_quoted, shown) in [
+            (
+                "q7z",
+                "opened at `\"q7z` and",
+                false,
+                "opened at `\"••••` and",
+            ),
+            ("q7z", "q7zz xq7z q7z_ q7z", false, "q7zz xq7z q7z_ ••••"),
+            ("a", "send a key", false, "send a key"),
+            ("a", "--bearer a", true, "--bearer ••••"),
+            ("ü5", "ü5 ü5ü", true, "•••• ü5ü"),
+            ("long-enough", "xlong-enoughx", false, "x••••x"),
+            ("", "all of it", true, "all of it"),
+        ] {
+            let masker = Masker::default().and([secret.to_owned()]);
+            assert_eq!(masker.mask_typed(text, is_quoted), shown, "{secret}");
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub use remote::{
     Approval, BadId, CredentialId, RemoteAuth, RemoteServer, RemoteTransport, SecretName,
 };
 pub use schema::{POLICY_FILE, policy_document, policy_schema_text, schema_text};
-pub use secrets::secrets_in_address;
+pub use secrets::{address_with, secrets_in_address};
 pub use server::{
     AdminServers, Definition, StdioServer, ThreadConfig, command_line, definition_key, program_key,
     visible,

@@ -13,7 +13,7 @@ mod named;
 mod names;
 mod prose;
 
-pub use address::secrets_in_address;
+pub use address::{address_with, secrets_in_address};
 pub(super) use named::{is_password, is_secret_flag};
 pub(super) use names::is_secret_name;
 

@@ -24,15 +24,17 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
+use crate::actor::ActorId;
 use crate::audit::Audit;
 use crate::chat::{Busy, Event, EventSink, Front};
 use crate::gate::Gate;
 use crate::oauth::{LoginNotice, OAuth};
-use crate::policy::Rules;
+use crate::policy::{Admission, Rules};
 use crate::registry::{Notice, Registry};
 use crate::reload::{PolicyNews, Reload, ReloadNotice};
 use crate::secret::Secret;
 use crate::store::Store;
+use crate::thread::ThreadId;
 
 use hall::{Hall, Pending, Work, blocking, new_id};
 
@@ -189,5 +191,14 @@ impl EventSink for Desk {
             return Err(Busy);
         }
         self.hall.receive(event)
+    }
+
+    fn lets_in(&self, thread: ThreadId, actor: &ActorId) -> bool {
+        let thread = match self.hall.parts.store.alias(thread) {
+            Ok(Some(now)) => now,
+            Ok(None) | Err(_) => thread,
+        };
+        let admission = self.hall.parts.policy.now().admission(thread, actor);
+        matches!(admission, Admission::Operator | Admission::Admitted)
     }
 }

@@ -129,6 +129,7 @@ impl Turn<'_> {
         let id = proposal.id.clone();
         let mut reach: Vec<String> = self.confinement(loaded, worked).into_iter().collect();
         reach.extend(self.network_risks(&loaded.config, &worked.config));
+        reach.extend(self.out_of_sight(&loaded.config, &worked.config).await);
         reach.extend(self.outdated(&loaded.config, &worked.config).await?);
         let only_the_other_way = proposal.can_replace && !proposal.replaces;
         let view = if only_the_other_way && changes_nothing(loaded, worked, &proposal) {

@@ -130,27 +130,34 @@ impl Turn<'_> {
             return;
         }
         self.answer(Answer::Silent).await;
-        let view = refusal.view();
-        let view = if self.typed.knows_none() {
-            view
-        } else {
+        let mut view = refusal.view();
+        if self.typed.knows_any() {
             // What it quotes may be a part of what was typed: cut short, say. The usage below it is our own.
-            let mut view = view;
             let is_usage = matches!(&refusal, Refusal::Command(CommandError::Usage { .. }));
             let usage = is_usage.then(|| view.blocks.pop()).flatten();
-            let mut view = screens::masked(view, &|text| self.typed.mask(text));
+            view = screens::masked(view, &|text, is_quoted| {
+                self.typed.mask_typed(&self.typed.mask(text), is_quoted)
+            });
             view.blocks.extend(usage);
-            view
-        };
+        }
         self.send(view).await;
     }
 
     /// The view without the secrets that stood in what the person typed: their message is deleted for these.
     fn without_typed_secrets(&self, view: View) -> View {
-        if self.typed.knows_none() {
+        if !self.typed.knows_any() {
             return view;
         }
-        screens::masked(view, &|text| self.typed.mask_known(text))
+        screens::masked(view, &|text, is_quoted| {
+            self.typed.mask_typed(text, is_quoted)
+        })
+    }
+
+    /// A secret that they just gave, and that is told as one by nothing beside it: no answer of this turn repeats it,
+    /// however short it is. Answers to others are masked by what is looked for everywhere.
+    pub(super) fn hush(&mut self, secret: &str) {
+        let typed = std::mem::take(&mut self.typed);
+        self.typed = typed.and([secret.trim().to_owned()]);
     }
 
     /// Whether the person may do this here. `fresh` asks the front anew, as an Apply must.

@@ -11,6 +11,7 @@ use crate::thread::ThreadId;
 
 use super::grant::{self, Grant, NotGranted};
 use super::http::words;
+use super::keyed::Keys;
 use super::login::is_same_browser;
 use super::record::{Login, Stage};
 use super::room::Room;
@@ -131,7 +132,8 @@ impl Back {
     }
 
     /// The code, where all is well (RFC 9207 and RFC 6749, 4.1.2).
-    fn code(&self, login: &Login) -> Result<&str, Bad> {
+    fn code(&self, login: &Login, keys: &Keys) -> Result<&str, Bad> {
+        let words = |text: &str, most| words(&keys.hush(text), most);
         let host = &login.authority.host;
         match self.0.get("iss") {
             Some(iss) if *iss == login.authority.issuer => (),
@@ -186,7 +188,8 @@ async fn arrived(
 ) -> Result<(), Bad> {
     let (inside, id) = (Arc::clone(room), id.clone());
     let work = async move {
-        let done = exchange(&inside, &id, &login, &back).await;
+        let keys = Keys::of_login(&login);
+        let done = exchange(&inside, &id, &login, &back, &keys).await;
         if let Err(bad) = &done {
             inside.logins().remove(&id.0);
             inside.write(&id.0).await;
@@ -209,9 +212,15 @@ async fn arrived(
 }
 
 /// The code becomes tokens, and the tokens wait.
-async fn exchange(room: &Arc<Room>, id: &LoginId, login: &Login, back: &Back) -> Result<(), Bad> {
+async fn exchange(
+    room: &Arc<Room>,
+    id: &LoginId,
+    login: &Login,
+    back: &Back,
+    keys: &Keys,
+) -> Result<(), Bad> {
     let authority = &login.authority;
-    let code = match back.code(login) {
+    let code = match back.code(login, keys) {
         Ok(code) => code,
         Err(bad) => {
             if matches!(
@@ -227,7 +236,8 @@ async fn exchange(room: &Arc<Room>, id: &LoginId, login: &Login, back: &Back) ->
     room.write(&id.0).await;
     let grant = Grant::Code(code, &login.verifier);
     let net = &room.parts.net;
-    let granted = grant::ask(net, authority, &grant, &login.scopes, room.now_ms()).await;
+    let hidden = keys.hidden();
+    let granted = grant::ask(net, authority, &grant, &login.scopes, hidden, room.now_ms()).await;
     let granted = match granted {
         Ok(granted) => granted,
         Err(NotGranted::Refused { code, words }) => {

@@ -10,6 +10,7 @@ use crate::secret::Secret;
 
 use super::discovery::Discovered;
 use super::http::{host_of, send, words};
+use super::keyed::Keys;
 use super::record::{self, Authority, Client, Proof};
 use super::room::{Room, below};
 use super::{ClientKind, GivenClient, OAuthError, random};
@@ -25,6 +26,7 @@ const MARGIN_MS: i64 = 20 * 60 * 1000;
 pub(super) async fn client(
     room: &Room,
     found: &Discovered,
+    keys: &Keys,
     given: Option<&GivenClient>,
     earlier: Option<&Client>,
 ) -> Result<(Client, bool), OAuthError> {
@@ -57,7 +59,7 @@ pub(super) async fn client(
     let Some(endpoint) = &found.registration_endpoint else {
         return Err(needs_id(room, found));
     };
-    let client = register(room, found, endpoint).await?;
+    let client = register(room, found, keys, endpoint).await?;
     let (key, value) = (key(room, &found.issuer), record::write(&client));
     let kept = room.disk(move |keeper| keeper.keep_client(&key, Some(&value)));
     if let Err(error) = kept.await {
@@ -130,7 +132,12 @@ async fn kept(room: &Room, issuer: &str) -> Result<Option<Client>, OAuthError> {
     }))
 }
 
-async fn register(room: &Room, found: &Discovered, endpoint: &Url) -> Result<Client, OAuthError> {
+async fn register(
+    room: &Room,
+    found: &Discovered,
+    keys: &Keys,
+    endpoint: &Url,
+) -> Result<Client, OAuthError> {
     let host = host_of(endpoint);
     let wish = wish(found.proofs.as_deref());
     let body = json!({
@@ -167,7 +174,7 @@ async fn register(room: &Room, found: &Discovered, endpoint: &Url) -> Result<Cli
         let text = |name: &str| answer.get(name).and_then(Value::as_str);
         let why = text("error_description").or(text("error")).map_or_else(
             || format!("it answered with status {}", status.as_u16()),
-            |text| words(text, 200),
+            |text| words(&keys.hush(text), 200),
         );
         return Err(OAuthError::Refused(format!(
             "{host} did not register me: {why}; a client id that you register there yourself would do instead"

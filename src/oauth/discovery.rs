@@ -20,6 +20,7 @@ use crate::secret::Secret;
 
 use super::OAuthError;
 use super::http::{Asking, host_of, send, words};
+use super::keyed::Keys;
 use super::record::{Client, Proof};
 
 /// All of the asking together.
@@ -65,6 +66,7 @@ pub(super) async fn discover(
     net: &Net,
     url: &Url,
     challenge: Option<&str>,
+    keys: &Keys,
 ) -> Result<Discovered, OAuthError> {
     let asking = Arc::new(Asking::new(net.clone(), url.clone(), challenge));
     let ask = ask(net, url, challenge, Arc::clone(&asking));
@@ -75,6 +77,7 @@ pub(super) async fn discover(
             &error,
             url,
             asking.failure().as_ref(),
+            keys,
         ))),
         Err(_) => Err(OAuthError::Discovery(format!(
             "{} took too long to say how to log in; try again later",
@@ -275,8 +278,9 @@ fn text_of<'a>(metadata: &'a AuthorizationMetadata, field: &str) -> Option<&'a s
 }
 
 /// What went wrong, for people; nothing of a stranger's that is longer than a name.
-fn sentence(error: &AuthError, url: &Url, failure: Option<&NetError>) -> String {
+fn sentence(error: &AuthError, url: &Url, failure: Option<&NetError>, keys: &Keys) -> String {
     let server = host_of(url);
+    let words = |text: &str, most| words(&keys.hush(text), most);
     match (error, failure) {
         (AuthError::DiscoveryRequestFailed { url, .. }, Some(why)) => {
             format!("I could not ask {} how to log in: {why}", host_of(url))

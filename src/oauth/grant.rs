@@ -45,12 +45,14 @@ pub(super) enum NotGranted {
     Trouble(String),
 }
 
-/// Asks for tokens. `wanted` are the scopes that count as granted where the answer names none (RFC 6749, 5.1).
+/// Asks for tokens. `wanted` are the scopes that count as granted where the answer names none (RFC 6749, 5.1); of the
+/// answer nothing is shown that is `hidden` or was sent.
 pub(super) async fn ask(
     net: &Net,
     authority: &Authority,
     grant: &Grant<'_>,
     wanted: &[String],
+    hidden: &[String],
     now_ms: i64,
 ) -> Result<Granted, NotGranted> {
     let mut form = vec![("resource", authority.resource.as_str())];
@@ -88,6 +90,7 @@ pub(super) async fn ask(
         .await
         .map_err(|error| NotGranted::Trouble(error.to_string()))?;
     let host = host_of(endpoint);
+    secrets.extend_from_slice(hidden);
     let masker = Masker::default().and(secrets);
     let (status, body) = (answer.status(), answer.body());
     read(status, body, &host, wanted, now_ms, masker)

@@ -10,6 +10,7 @@ use crate::config::masked_url;
 use crate::thread::ThreadId;
 
 use super::discovery::{Discovered, discover};
+use super::keyed::Keys;
 use super::record::{Authority, Credential, Login, Stage};
 use super::room::{Room, below};
 use super::{
@@ -27,13 +28,16 @@ const REPEATS: u32 = 1;
 pub(super) async fn begin(room: &Arc<Room>, mut ask: Begin) -> Result<Invitation, OAuthError> {
     room.loaded().await;
     ask.thread = room.thread_now(ask.thread).await;
-    let mut found = discover(&room.parts.net, &ask.url, ask.challenge.as_deref()).await?;
+    let keys = Keys::of(&ask)?;
+    let asked = ask.keyed.as_ref().map_or(&ask.url, |keyed| &keyed.url);
+    let mut found = discover(&room.parts.net, asked, ask.challenge.as_deref(), &keys).await?;
     let earlier = tokens::read(room, ask.thread, &ask.credential).await?;
     let earlier = earlier.filter(|credential| credential.authority.issuer == found.issuer);
     let (scopes, repeats) = wanted(&found, earlier.as_deref())?;
     let (client, reused) = clients::client(
         room,
         &found,
+        &keys,
         ask.client.as_ref(),
         earlier
             .as_ref()
@@ -41,6 +45,7 @@ pub(super) async fn begin(room: &Arc<Room>, mut ask: Begin) -> Result<Invitation
     )
     .await?;
     let departure = found.depart(&client, &room.redirect, &scopes).await?;
+    keys.stay(&departure, asked)?;
     let random = || {
         random::token()
             .ok_or_else(|| OAuthError::Refused("this computer gives no random numbers".to_owned()))
@@ -78,6 +83,7 @@ pub(super) async fn begin(room: &Arc<Room>, mut ask: Begin) -> Result<Invitation
             redirect: room.redirect.clone(),
             client,
         },
+        keys: ask.keyed.map(|keyed| keyed.keys).unwrap_or_default(),
         scopes: scopes.clone(),
         repeats,
         reused,

@@ -13,6 +13,7 @@ mod discovery;
 mod ending;
 mod grant;
 mod http;
+mod keyed;
 mod login;
 mod operator;
 mod random;
@@ -131,14 +132,31 @@ pub struct Begin {
     pub place: String,
     /// The server's name in the thread.
     pub server: ServerName,
-    /// Its address.
+    /// Its address, as it may be shown: a key in it has its name instead.
     pub url: Url,
+    /// The address with the keys in their places, where it has any.
+    pub keyed: Option<Keyed>,
     /// The `WWW-Authenticate` header that the server sent, where it sent one.
     pub challenge: Option<String>,
     /// A client id that the person gave.
     pub client: Option<GivenClient>,
     /// Where the tokens will be kept.
     pub credential: CredentialId,
+}
+
+/// An address that has keys in it. It is asked how to log in, and is neither shown nor handed on.
+#[derive(Clone)]
+pub struct Keyed {
+    /// The whole address.
+    pub url: Url,
+    /// The keys in it.
+    pub keys: Vec<Secret>,
+}
+
+impl std::fmt::Debug for Keyed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyed([redacted])")
+    }
 }
 
 /// A link that was made.

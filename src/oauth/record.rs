@@ -31,6 +31,9 @@ pub(super) struct Login {
     /// The server promised to name itself on the way back (RFC 9207).
     pub(super) names_itself: bool,
     pub(super) authority: Authority,
+    /// Keys in the address: a server that repeats them does not get them shown.
+    #[serde(default, with = "secret_texts")]
+    pub(super) keys: Vec<Secret>,
     /// What is asked for.
     pub(super) scopes: Vec<String>,
     /// How many times in a row rights were asked for that had been asked for before.
@@ -163,6 +166,20 @@ mod secret_text {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
         String::deserialize(from).map(Secret::from)
+    }
+}
+
+mod secret_texts {
+    use super::Secret;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(secrets: &[Secret], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(secrets.iter().map(Secret::expose))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
+        let texts = Vec::<String>::deserialize(from)?;
+        Ok(texts.into_iter().map(Secret::from).collect())
     }
 }
 

@@ -164,7 +164,15 @@ async fn renewed(
     }
     let grant = Grant::Refresh(&refresh);
     let authority = credential.authority.clone();
-    let asked = grant::ask(&room.parts.net, &authority, &grant, &tokens.scopes, now).await;
+    let asked = grant::ask(
+        &room.parts.net,
+        &authority,
+        &grant,
+        &tokens.scopes,
+        &[],
+        now,
+    )
+    .await;
     match asked {
         Ok(granted) => {
             let access = granted.tokens.access.clone();

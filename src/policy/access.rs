@@ -136,7 +136,8 @@ impl HostPolicy {
 }
 
 impl Listed {
-    fn has_chat(&self, thread: ThreadId) -> bool {
+    /// Whether it has the chat that a thread is in.
+    pub fn has_chat(&self, thread: ThreadId) -> bool {
         self.chats.contains(&thread.chat())
     }
 

@@ -2,13 +2,14 @@
 //! remote servers by host.
 //!
 //! A list of names stops what is plainly a shell, also behind a symlink; it stops neither a copy of one nor an interpreter,
-//! which can run anything. That is the sandbox's work.
+//! which can run anything. That is the sandbox's work. What an operator denies is also denied as what another program is run
+//! by: a script's interpreter, and what a package is started by.
 
 mod denied;
 mod hosts;
 mod variables;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::HostPolicy;
 use super::glob::matches;
@@ -90,7 +91,28 @@ pub struct Launcher<'a> {
     pub command: &'a str,
     /// The file that was found for it, and the file that this really is; `None` where it is not on this machine.
     pub found: Option<(&'a Path, &'a Path)>,
+    /// What it is interpreted by, where it is a script.
+    pub runners: &'a [Runner],
 }
+
+/// A program that runs another one: the interpreter of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// As the script names it.
+    pub name: String,
+    /// The file that was found for it, and the file that this really is; `None` where it is not on this machine.
+    pub found: Option<(PathBuf, PathBuf)>,
+}
+
+/// Programs that start what they fetch by another one, which the command does not name.
+const STARTERS: [(&str, &[&str]); 6] = [
+    ("npx", &["node"]),
+    ("npm", &["node"]),
+    ("pnpm", &["node"]),
+    ("uvx", &["python", "python3"]),
+    ("uv", &["python", "python3"]),
+    ("pipx", &["python", "python3"]),
+];
 
 impl HostPolicy {
     /// Whether a thread's local server may be this program.
@@ -100,16 +122,32 @@ impl HostPolicy {
             denied,
         };
         let (names, paths) = (launcher.names(), launcher.paths());
-        let is_denied = |pattern: &String| {
-            let of = if pattern.contains('/') {
-                &paths
-            } else {
-                &names
-            };
-            of.iter().any(|text| matches(pattern, text))
+        let is_denied = |names: &[String], paths: &[String]| {
+            self.launchers.deny.iter().any(|pattern| {
+                let of = if pattern.contains('/') { paths } else { names };
+                of.iter().any(|text| matches(pattern, text))
+            })
         };
-        if self.launchers.deny.iter().any(is_denied) {
+        if is_denied(&names, &paths) {
             return Err(program(true));
+        }
+        let starters = STARTERS
+            .iter()
+            .filter(|(name, _)| names.iter().any(|own| own == name));
+        let started = starters
+            .flat_map(|(_, runners)| runners.iter())
+            .map(|name| Runner {
+                name: (*name).to_owned(),
+                found: None,
+            });
+        for runner in launcher.runners.iter().cloned().chain(started) {
+            let own = runner.launcher();
+            if is_denied(&own.names(), &own.paths()) {
+                return Err(Denied::Runner {
+                    program: launcher.command.to_owned(),
+                    by: runner.name,
+                });
+            }
         }
         if self
             .launchers
@@ -150,6 +188,17 @@ pub fn new_locals<'a>(
         };
         !old.local.iter().any(|(_, was)| ran(was))
     })
+}
+
+impl Runner {
+    fn launcher(&self) -> Launcher<'_> {
+        let found = self.found.as_ref();
+        Launcher {
+            command: &self.name,
+            found: found.map(|(found, real)| (found.as_path(), real.as_path())),
+            runners: &[],
+        }
+    }
 }
 
 impl Launcher<'_> {

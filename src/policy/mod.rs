@@ -21,7 +21,7 @@ pub use host::{
     Access, CallsAMinute, FolderGrant, Given, HostPolicy, Listed, NetworkFor, NetworkMost,
     Patterns, Quotas, Rules, Running, WhoAdds,
 };
-pub use launch::{Denied, Launcher, new_locals};
+pub use launch::{Denied, Launcher, Runner, new_locals};
 pub use network::{Granted, Less, Ways, reach_words};
 pub use risk::{changes_locals, risks};
 pub use tier::Tier;

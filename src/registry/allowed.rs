@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 
 use super::context::Context;
 use super::handle::{Handle, Launched, Launches, Order};
+use super::interpreter::interpreters;
 use super::launch::find_program;
 use super::local::{Terms, has_word, look_within};
 use super::thread::Thread;
@@ -18,22 +19,36 @@ use crate::demo;
 use crate::policy::{Denied, HostPolicy, Launcher};
 use crate::thread::ThreadId;
 
-/// Whether a local server may run, by the names of its variables, its command, and the file that is found for it.
+/// The file that was found for a command, and where its interpreter is looked up: its folder and its `PATH`.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) program: &'a Path,
+    pub(super) cwd: &'a Path,
+    pub(super) path: &'a str,
+}
+
+/// Whether a local server may run, by the names of its variables, its command, and the file that is found for it with what
+/// runs that. Blocks where something was found.
 pub(super) fn local(
     policy: &HostPolicy,
     thread: ThreadId,
     server: &StdioServer,
-    found: Option<&Path>,
+    found: Option<Found<'_>>,
 ) -> Result<(), Denied> {
     policy.may_set(server.env.iter().map(|(name, _)| name.as_str()))?;
     if demo::is_demo(&server.command, &server.args) {
         return Ok(());
     }
     // What cannot be followed to its end is judged by the name that it has.
-    let real = found.map(|found| found.canonicalize().unwrap_or_else(|_| found.to_owned()));
+    let program = found.map(|found| found.program);
+    let real = program.map(|found| found.canonicalize().unwrap_or_else(|_| found.to_owned()));
+    let runners = found
+        .as_ref()
+        .map(|found| interpreters(found.program, found.cwd, found.path));
     let launcher = Launcher {
         command: &server.command,
-        found: found.zip(real.as_deref()),
+        found: program.zip(real.as_deref()),
+        runners: runners.as_deref().unwrap_or_default(),
     };
     policy.may_launch(thread, launcher)
 }
@@ -71,7 +86,12 @@ fn judge(
             let env = context.environment.for_server(&home, &server.env);
             let path = env.get("PATH").map_or("", String::as_str);
             let found = find_program(&server.command, &cwd, path).ok();
-            local(policy, thread, server, found.as_deref())
+            let found = found.as_deref().map(|program| Found {
+                program,
+                cwd: &cwd,
+                path,
+            });
+            local(policy, thread, server, found)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -11,6 +11,7 @@ use super::context::Context;
 use super::handle::masker;
 use super::logs::Logs;
 use super::text::{count, sentence};
+use super::told::{Told, watched};
 use super::trouble::{Mend, Trouble};
 use super::{local, remote};
 use crate::config::{Definition, Masker, ServerName, schema_problem};
@@ -82,15 +83,6 @@ pub struct Staged {
     pub results: Vec<StageResult>,
 }
 
-impl Staged {
-    /// Whether every stage passed.
-    pub fn passed(&self) -> bool {
-        self.results
-            .last()
-            .is_some_and(|last| last.stage == Stage::Schemas && last.outcome.is_ok())
-    }
-}
-
 /// Tries a definition; `stages` is told each finished stage as it ends.
 pub(super) async fn check(
     context: &Arc<Context>,
@@ -99,40 +91,30 @@ pub(super) async fn check(
     server: &Definition,
     stages: mpsc::Sender<StageResult>,
 ) -> Staged {
-    let (sender, mut receiver) = mpsc::unbounded_channel();
-    let trying = async move {
-        let mut told = Told {
-            sender,
-            since: Instant::now(),
+    let trying = async move |told| {
+        let mut check = Check {
+            told,
             masker: masker(server),
         };
         let logs = Arc::new(Logs::default());
-        if let Err(trouble) = tried(context, thread, name, server, &logs, &mut told).await {
-            told.broken(&trouble, &logs);
+        if let Err(trouble) = tried(context, thread, name, server, &logs, &mut check).await {
+            check.broken(&trouble, &logs);
         }
     };
-    let telling = async move {
-        let mut results = Vec::new();
-        while let Some(result) = receiver.recv().await {
-            results.push(StageResult::clone(&result));
-            let _ = stages.send(result).await;
-        }
-        results
-    };
-    let ((), results) = futures::future::join(trying, telling).await;
+    let ((), results) = watched(stages, trying).await;
     Staged { results }
 }
 
-struct Told {
-    sender: mpsc::UnboundedSender<StageResult>,
-    since: Instant,
+/// A try whose words are masked.
+struct Check {
+    told: Told,
     masker: Masker,
 }
 
-impl Told {
+impl Check {
     fn passed(&mut self, stage: Stage, seen: &str) {
         let seen = self.masker.mask(seen);
-        self.tell(stage, Ok(seen));
+        self.told.tell(stage, Ok(seen));
     }
 
     fn broken(&mut self, trouble: &Trouble, logs: &Logs) {
@@ -142,17 +124,7 @@ impl Told {
             advice: sentence(&masked(&trouble.advice)),
             stderr: logs.last(LINES).iter().map(|line| masked(line)).collect(),
         };
-        self.tell(trouble.stage, Err(broken));
-    }
-
-    fn tell(&mut self, stage: Stage, outcome: Result<String, Broken>) {
-        let took = self.since.elapsed();
-        self.since = Instant::now();
-        let _ = self.sender.send(StageResult {
-            stage,
-            took,
-            outcome,
-        });
+        self.told.tell(trouble.stage, Err(broken));
     }
 }
 
@@ -162,9 +134,9 @@ async fn tried(
     name: &ServerName,
     server: &Definition,
     logs: &Arc<Logs>,
-    told: &mut Told,
+    check: &mut Check,
 ) -> Result<(), Trouble> {
-    let passed = &mut |stage, seen: String| told.passed(stage, &seen);
+    let passed = &mut |stage, seen: String| check.passed(stage, &seen);
     let opened = match server {
         Definition::Local(server) => {
             let quiet = &mut |_| {};
@@ -190,7 +162,7 @@ async fn tried(
             Backing::Link(link) => link.end().await,
         }
     });
-    told.passed(Stage::Schemas, &verdict?);
+    check.passed(Stage::Schemas, &verdict?);
     Ok(())
 }
 

@@ -12,6 +12,7 @@ mod context;
 mod declined;
 mod handle;
 mod hidden;
+mod interpreter;
 mod keys;
 pub mod launch;
 mod listing;
@@ -31,6 +32,7 @@ mod snapshot;
 mod stats;
 mod text;
 mod thread;
+mod told;
 mod tool;
 mod transport;
 mod trouble;
@@ -302,6 +304,12 @@ impl Registry {
     /// is what is wrong, a sentence.
     pub async fn may_work_in(&self, thread: ThreadId, server: &StdioServer) -> Result<(), String> {
         local::may_work_in(&self.room.context, thread, server).await
+    }
+
+    /// What to know of the paths that a server is given and its sandbox hides, a sentence that goes on from "is given";
+    /// `None` where it hides none of them. Whether they are there is not told.
+    pub async fn out_of_sight(&self, thread: ThreadId, server: &StdioServer) -> Option<String> {
+        local::out_of_sight(&self.room.context, thread, server).await
     }
 
     /// What of the network local servers can be granted here and now.

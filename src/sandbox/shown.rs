@@ -5,7 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Cage, HOME_INSIDE, view};
+use super::{Cage, HOME_INSIDE, Sandbox, view};
+use crate::policy::Tier;
 
 /// What one server finds of the host's files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +38,21 @@ pub enum Sight {
     ReadOnly,
     /// It is shown whole or in part, or nothing certain is known of it.
     Other,
+}
+
+impl Sandbox {
+    /// What a server would be shown in this cage, with its program and the `PATH` that its interpreter is looked up in;
+    /// `None` where nothing is hidden from it. Looks at the program's files, so not on a task's thread.
+    pub fn shows(&self, cage: &Cage, program: Option<&Path>, path: &str) -> Option<Shown> {
+        if !self.confines() {
+            return None;
+        }
+        let path = path.to_owned();
+        let needed =
+            program.map(|program| view::needed(program, Some(&path), cage, &self.means.program));
+        let is_strong = self.tier == Some(Tier::Strong);
+        Some(Shown::of(cage, &needed.unwrap_or_default(), is_strong))
+    }
 }
 
 impl Shown {

@@ -35,6 +35,7 @@ mod tests;
 mod tools;
 mod words;
 
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -194,9 +195,9 @@ impl Store {
 
     fn open_unchecked(root: &Path, keys: Ring) -> Result<Self, StoreError> {
         let shown = || root.display().to_string();
-        // The root belongs to the operator: it is followed and its rights are left alone.
+        // The root belongs to the operator: it is followed, and where it is there its rights are left alone.
         let path = std::path::absolute(root).map_err(|source| StoreError::io(shown(), source))?;
-        std::fs::create_dir_all(&path).map_err(|source| StoreError::io(shown(), source))?;
+        make_root(&path).map_err(|source| StoreError::io(shown(), source))?;
         let folder = Folder::root(&path)?;
         for name in [USERS, STATE, HOMES] {
             folder.child_made(name)?.keep_private();
@@ -354,17 +355,6 @@ impl Store {
         repair::replace(self, thread, new, entry)
     }
 
-    /// The folder below which servers without a folder of their own run.
-    pub fn homes_dir(&self) -> PathBuf {
-        self.root.path.join(HOMES)
-    }
-
-    /// Where a thread's servers without a folder of their own run, made where it is missing.
-    pub fn home(&self, thread: ThreadId) -> Result<PathBuf, StoreError> {
-        self.part(HOMES)?.child_made(&thread.to_string())?;
-        Ok(self.homes_dir().join(thread.to_string()))
-    }
-
     /// Moves everything of a thread to another id; safe to repeat. The thread should not be loaded.
     pub fn rename_thread(&self, from: ThreadId, to: ThreadId) -> Result<RenameOutcome, StoreError> {
         migrate::rename(self, from, to)
@@ -438,6 +428,18 @@ impl Store {
 
     fn lock(&self, thread: ThreadId) -> Result<(Folder, lock::Lock), StoreError> {
         lock::Lock::take(&self.part(STATE)?, &thread.to_string(), lock::WAIT)
+    }
+}
+
+/// Makes the data folder where it is missing, for us alone; what is missing above it is made as folders are here. Servers
+/// that walk through it as users of their own are let through when they start.
+fn make_root(path: &Path) -> std::io::Result<()> {
+    if let Some(above) = path.parent() {
+        std::fs::create_dir_all(above)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 

@@ -312,11 +312,18 @@ fn tools_are_kept_for_one_definition_and_within_bounds() {
 }
 
 #[test]
-fn a_home_is_made_for_the_owner_alone() {
-    let scene = Scene::new();
-    let home = scene.store.home(THREAD).unwrap();
-    assert_eq!(home, scene.store.homes_dir().join("tg5"));
-    assert_eq!(home.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+fn a_data_folder_is_made_for_us_alone_and_one_that_is_there_keeps_its_rights() {
+    let dir = tempfile::tempdir().unwrap();
+    let rights = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    let new = dir.path().join("above/data");
+    Store::open(&new).unwrap();
+    assert_eq!(rights(&new), 0o700);
+    for name in ["users", "state", "homes"] {
+        assert_eq!(rights(&new.join(name)), 0o700, "{name}");
+    }
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o711)).unwrap();
+    Store::open(&new).unwrap();
+    assert_eq!(rights(&new), 0o711);
 }
 
 const NEW: ThreadId = ThreadId::Telegram {

@@ -184,6 +184,49 @@ fn a_signal_ends_the_bot_and_its_servers_in_order() {
     crate::faults::nothing_runs_for(folder.path());
 }
 
+#[test]
+fn one_entry_whose_launcher_is_missing_does_not_keep_the_others_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mcp.json");
+    crate::support::world::write(
+        &file,
+        r#"{"mcpServers": {
+            "demo": {"command": "switchboard", "args": ["demo-server"]},
+            "fetch": {"command": "uvx", "args": ["mcp-server-fetch"]}
+        }}"#,
+    );
+    let data = folder.path().join("data");
+    let mut bot = switchboard(&[
+        "run",
+        "--front",
+        "terminal",
+        "--data",
+        data.to_str().unwrap(),
+    ])
+    // Where nothing is.
+    .env("PATH", folder.path())
+    .env("SWITCHBOARD_SANDBOX", "off")
+    .env("SWITCHBOARD_LISTEN", "127.0.0.1:0")
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut lines = bot.stdin.take().unwrap();
+    writeln!(lines, ":upload {}\nApply", file.display()).unwrap();
+    drop(lines);
+    let output = bot.wait_with_output().unwrap();
+    let said = said(&output);
+    for words in [
+        "fetch stays as it is written, without a fixed version",
+        "uv was not found on this machine",
+        "demo · 6 tools",
+    ] {
+        assert!(said.replace('`', "").contains(words), "{words}: {said}");
+    }
+    let written = std::fs::read_to_string(data.join("users/local/mcp.json")).unwrap();
+    assert!(written.contains("mcp-server-fetch"), "{written}");
+}
+
 /// The bot in a terminal chat, heard from the moment it speaks.
 fn started(data: &Path, listen: &str) -> std::process::Child {
     let mut bot = switchboard(&[

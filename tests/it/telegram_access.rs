@@ -56,8 +56,17 @@ async fn from_the_code_to_an_admitted_stranger() {
         json!([format!("tg:{}", olga.id)])
     );
 
+    // What the front says by itself it does not say to strangers.
+    let late = json!({ "date": jiff::Timestamp::now().as_second() - 20 * 60 });
+    let origin = json!({ "type": "user", "date": 1, "sender_user": { "id": 7, "is_bot": false, "first_name": "X" } });
+    let forwarded = json!({ "forward_origin": origin, "forward_date": 1 });
+    for extra in [&late, &forwarded] {
+        bob.says_with("/mcp list", extra.clone());
+    }
+    bot.api.wait_for_confirmed().await;
     let id = format!("tg:{}", bob.id);
     bot.says(&bob, "/mcp", &id).await;
+    assert_eq!(bot.api.messages(bob.place).len(), 1, "he was told more");
     bot.sees(olga.place, "wants to use me").await;
     // No more than once an hour, whatever comes.
     let told = bot.api.messages(bob.place).len();
@@ -77,6 +86,10 @@ async fn from_the_code_to_an_admitted_stranger() {
 
     bot.presses(&olga, "Allow", "may use me now").await;
     bot.sees(bob.place, "You may use me now").await;
+    for (extra, told) in [(late, "20 minutes ago"), (forwarded, "does not run")] {
+        bob.says_with("/mcp list", extra);
+        bot.sees(bob.place, told).await;
+    }
     bot.says(&bob, "/start", "There are no servers here yet")
         .await;
     bot.presses(&bob, "Try the demo server", "Add demo?").await;

@@ -47,6 +47,10 @@ impl EventSink for Recorder {
             }
         }
     }
+
+    fn lets_in(&self, _thread: ThreadId, _actor: &ActorId) -> bool {
+        true
+    }
 }
 
 /// A running front.

@@ -40,6 +40,10 @@ impl EventSink for Sink {
             .send(Handed::Event(Box::new(event)))
             .map_err(|_| Busy)
     }
+
+    fn lets_in(&self, _thread: ThreadId, _actor: &ActorId) -> bool {
+        true
+    }
 }
 
 /// Runs a chat to its end with a bot of one handler.
@@ -398,6 +402,17 @@ fn a_half_typed_line_is_kept_while_the_bot_speaks() {
     screen.wait_for("> 1");
     screen.write("\u{15}open\r");
     screen.wait_for("got \"open\"");
+    screen.wait_for("> ");
+    // A question for a secret can be cancelled: the word arrives as one, and the next line is open again.
+    bot.write_all(b"q").unwrap();
+    screen.wait_for("Your key?");
+    screen.wait_for("> ");
+    screen.write("/cancel\r");
+    screen.wait_for("got \"/cancel\"");
+    screen.wait_for("> ");
+    screen.write("after it\r");
+    screen.wait_for("after it");
+    screen.wait_for("got \"after it\"");
     screen.wait_for("> ");
     assert!(!screen.seen.contains("canary"), "{}", screen.seen);
 

@@ -12,7 +12,7 @@ use teloxide::types::{
 
 use super::html::{clean, shorten};
 use crate::actor::{Actor, ActorId};
-use crate::chat::{Answer, Event, EventKind, FileRef, MessageId, PressId};
+use crate::chat::{Event, EventKind, FileRef, MessageId, PressId};
 use crate::thread::ThreadId;
 
 /// Commands that a group's members may write without naming the bot.
@@ -29,17 +29,28 @@ const ANONYMOUS_ADMINISTRATOR: u64 = 1_087_968_824;
 pub(super) enum Incoming {
     /// Something for the house.
     Event(Event),
-    /// Nothing for the house, but a word to the person.
+    /// Nothing for the house, but a word to the person, if they are let in.
     Say {
         /// Where.
         thread: ThreadId,
+        /// Who.
+        actor: ActorId,
         /// The message that it answers.
         reply_to: MessageId,
         /// What.
         text: String,
     },
-    /// A press that leads nowhere.
-    Answer(CallbackQueryId, Answer),
+    /// A press that leads nowhere; with a word to the person, if they are let in.
+    Nowhere {
+        /// Where, as far as Telegram still tells.
+        thread: Option<ThreadId>,
+        /// Who.
+        actor: ActorId,
+        /// The press.
+        press: CallbackQueryId,
+        /// The word.
+        text: Option<&'static str>,
+    },
     /// The group `old` has the id `new` now.
     Migrated {
         /// The former id.
@@ -110,6 +121,7 @@ impl Reader<'_> {
         if ours && secondhand && document.is_none() {
             return Some(say(
                 message,
+                actor.id,
                 "A forwarded command does not run; write it yourself, please.",
             ));
         }
@@ -118,6 +130,7 @@ impl Reader<'_> {
             let minutes = age / 60;
             return Some(say(
                 message,
+                actor.id,
                 &format!(
                     "You asked this {minutes} minutes ago, while I was away; send it again if you still want it."
                 ),
@@ -299,9 +312,10 @@ fn message_id(message: &Message) -> MessageId {
     MessageId(message.id.0.into())
 }
 
-fn say(message: &Message, text: &str) -> Incoming {
+fn say(message: &Message, actor: ActorId, text: &str) -> Incoming {
     Incoming::Say {
         thread: thread_of(message),
+        actor,
         reply_to: message_id(message),
         text: text.to_owned(),
     }
@@ -310,11 +324,21 @@ fn say(message: &Message, text: &str) -> Incoming {
 fn press(query: CallbackQuery) -> Incoming {
     // Only a message that Telegram still shows tells its topic.
     let Some(MaybeInaccessibleMessage::Regular(message)) = &query.message else {
-        let text = "This message is too old; send /mcp for a new one.".to_owned();
-        return Incoming::Answer(query.id, Answer::Alert(text));
+        let chat = query.message.as_ref().map(|message| message.chat().id.0);
+        return Incoming::Nowhere {
+            thread: chat.map(|chat| ThreadId::telegram(chat, None)),
+            actor: person(&query.from).id,
+            press: query.id,
+            text: Some("This message is too old; send /mcp for a new one."),
+        };
     };
     let Some(data) = query.data else {
-        return Incoming::Answer(query.id, Answer::Silent);
+        return Incoming::Nowhere {
+            thread: Some(thread_of(message)),
+            actor: person(&query.from).id,
+            press: query.id,
+            text: None,
+        };
     };
     Incoming::Event(Event {
         thread: thread_of(message),

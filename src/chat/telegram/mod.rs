@@ -227,6 +227,12 @@ impl Telegram {
         sink.map_or(Ok(()), |sink| sink.deliver(event))
     }
 
+    /// Whether anything is said to this person here.
+    fn lets_in(&self, thread: ThreadId, actor: &ActorId) -> bool {
+        let sink = self.house().sink.clone();
+        sink.is_some_and(|sink| sink.lets_in(thread, actor))
+    }
+
     /// Hands over an event that must not be lost: where the desk has no room now, again a little later.
     fn hand_in(&self, event: Event) {
         if self.try_deliver(event.clone()).is_err() {

@@ -163,15 +163,29 @@ impl Polling<'_> {
         match reader.read(update) {
             None => {}
             Some(Incoming::Event(event)) => self.deliver(event),
+            Some(Incoming::Say { thread, actor, .. }) if !self.front.lets_in(thread, &actor) => {}
             Some(Incoming::Say {
                 thread,
+                actor: _,
                 reply_to,
                 text,
             }) => {
                 let front = Arc::clone(self.front);
                 self.notice(async move { front.say(thread, Some(reply_to), &text).await });
             }
-            Some(Incoming::Answer(press, answer)) => self.answer(press, answer),
+            Some(Incoming::Nowhere {
+                thread,
+                actor,
+                press,
+                text,
+            }) => {
+                let is_in = thread.is_some_and(|thread| self.front.lets_in(thread, &actor));
+                let answer = match text {
+                    Some(text) if is_in => Answer::Alert(text.to_owned()),
+                    Some(_) | None => Answer::Silent,
+                };
+                self.answer(press, answer);
+            }
             Some(Incoming::Migrated { old, new, actor }) => {
                 self.front.migrated(old, new, Some(actor));
             }

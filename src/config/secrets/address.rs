@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use super::super::SecretName;
 use super::super::limits::VALUE_BYTES;
 use super::named::percent_decoded;
 use super::{around_placeholders, is_reference, is_secret_name, look, merged};
@@ -32,6 +33,28 @@ pub fn secrets_in_address(url: &str) -> Vec<(Range<usize>, String)> {
         parts.into_iter().map(move |part| (part, name.clone()))
     });
     whole.collect()
+}
+
+/// The address with the secrets that it names in their places. They stand there as they were given, so that one that was
+/// taken out of an address comes back to the letter; what would end the path or the query early does not. A name that has no
+/// value here stays.
+pub fn address_with<'a>(
+    address: &str,
+    value_of: impl Fn(&SecretName) -> Option<&'a str>,
+) -> String {
+    let mut filled = String::with_capacity(address.len());
+    let mut from = 0;
+    for (place, name) in SecretName::all_in(address) {
+        let Some(value) = value_of(&name) else {
+            continue;
+        };
+        filled.push_str(&address[from..place.start]);
+        let carried = value.trim().replace('#', "%23");
+        filled.push_str(&carried.replace('\\', "%5C"));
+        from = place.end;
+    }
+    filled.push_str(&address[from..]);
+    filled
 }
 
 /// What looks like a secret in an address, for masking; never a host's port, which only happens to stand beside a path.
@@ -151,7 +174,7 @@ fn overlap(one: &Range<usize>, other: &Range<usize>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{masked_url, secrets_in_address};
+    use super::super::super::{SecretName, masked_url, secrets_in_address};
 
     const KEY: &str = "cVGROoX9YE17swJaevAszj0O";
 
@@ -219,6 +242,31 @@ mod tests {
                     "{sealed}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn secrets_come_back_to_the_letter_and_end_nothing_early() {
+        for (address, value, filled) in [
+            (
+                "https://h/mcp?k=${secret:A}&x=1",
+                " a%2Bb/c= \n",
+                "https://h/mcp?k=a%2Bb/c=&x=1",
+            ),
+            ("https://h/${secret:A}/${secret:A}", "a", "https://h/a/a"),
+            (
+                "https://h/${secret:A}/mcp",
+                r"a#b\c",
+                "https://h/a%23b%5Cc/mcp",
+            ),
+            (
+                "https://h/${secret:B}/mcp",
+                "a",
+                "https://h/${secret:B}/mcp",
+            ),
+        ] {
+            let value_of = |name: &SecretName| (name.as_str() == "A").then_some(value);
+            assert_eq!(super::address_with(address, value_of), filled);
         }
     }
 

@@ -83,7 +83,7 @@ impl Turn<'_> {
         self.operates()?;
         let Some(caller) = self.hall.door.take_caller(id) else {
             return Err(Refusal::Over(
-                "That was decided already, or I was started anew since. /admin shows who may use me.",
+                "That was decided already, or I was started anew since. If they still wait, send /admin allow and the id that stands here, or have them write to me once more.",
             ));
         };
         let chat = || caller.chat.map(Named::Chat);

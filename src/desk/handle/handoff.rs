@@ -300,6 +300,7 @@ impl Turn<'_> {
 
     /// The secret came: it goes to the flow that asked for it.
     pub(super) async fn handoff_answered(&mut self, handoff: &Handoff, text: &str) -> Done {
+        self.hush(text);
         let note = self.hide_what_was_said().await;
         let value = Kind::of(handoff.bearer, handoff.plain).secret_in(text)?;
         let thread = match self.hall.parts.store.alias(handoff.thread) {

@@ -88,7 +88,10 @@ impl Turn<'_> {
             return Err(self.key_as_name().await);
         }
         let note = match &value {
-            Some(_) => self.hide_what_was_said().await,
+            Some(value) => {
+                self.hush(value);
+                self.hide_what_was_said().await
+            }
             None => None,
         };
         self.may(Action::Configure, false).await?;
@@ -155,6 +158,7 @@ impl Turn<'_> {
 
     /// The value was typed here.
     pub(super) async fn secret_answered(&mut self, secret: &SecretFlow, text: &str) -> Done {
+        self.hush(text);
         let note = self.hide_what_was_said().await;
         if !self.private {
             return Err(Refusal::Plain(

@@ -7,7 +7,7 @@ use super::super::turn::Turn;
 use super::Done;
 use crate::actor::Standing;
 use crate::chat::Answer;
-use crate::policy::{Action, Call, ChatSettings, Configure};
+use crate::policy::{Action, Call, ChatSettings, Configure, WhoAdds};
 
 impl Turn<'_> {
     /// Shows them; everybody in the chat may look.
@@ -17,7 +17,12 @@ impl Turn<'_> {
         let settings = self.chat_settings().await?;
         // An anonymous administrator may be the creator: their press comes under their own name.
         let may_change = self.actor.id.is_shared() || self.may_set(false).await?;
-        self.say(screens::chat_settings(settings, may_change)).await
+        self.say(screens::chat_settings(
+            settings,
+            self.who_adds(),
+            may_change,
+        ))
+        .await
     }
 
     /// A button of theirs.
@@ -53,7 +58,19 @@ impl Turn<'_> {
         );
         self.answer(Answer::Toast(format!("From now on, {deed}.")))
             .await;
-        self.say(screens::chat_settings(settings, true)).await
+        self.say(screens::chat_settings(settings, self.who_adds(), true))
+            .await
+    }
+
+    /// Who adds servers that run on the host to this chat, in words.
+    fn who_adds(&self) -> &'static str {
+        match &self.hall.parts.policy.now().local_servers {
+            WhoAdds::Operators => "its operators alone",
+            WhoAdds::Listed(listed) if !listed.has_chat(self.thread) => {
+                "its operators and people whom they named"
+            }
+            WhoAdds::Listed(_) | WhoAdds::Everyone => "whoever changes servers here",
+        }
     }
 
     fn is_for_many(&self) -> Done {

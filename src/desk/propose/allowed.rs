@@ -60,6 +60,22 @@ impl Turn<'_> {
         Ok(())
     }
 
+    /// What the servers that would run newly are given and will not find.
+    pub(in crate::desk) async fn out_of_sight(
+        &self,
+        old: &ThreadConfig,
+        new: &ThreadConfig,
+    ) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (name, server) in new_locals(old, new).filter(|(_, server)| !server.disabled) {
+            let registry = &self.hall.parts.registry;
+            if let Some(words) = registry.out_of_sight(self.thread, server).await {
+                notes.push(format!("`{name}` is given {words}"));
+            }
+        }
+        notes
+    }
+
     async fn lets_have(&self, name: &ServerName, definition: Definition) -> Result<(), Refusal> {
         let allows = self.hall.parts.registry.allows(self.thread, &definition);
         allows.await.map_err(|why| Refusal::Denied {

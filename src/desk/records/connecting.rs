@@ -110,6 +110,9 @@ pub(in crate::desk) struct ConnectFlow {
     pub(in crate::desk) secrets: Vec<SecretName>,
     /// What the last probe found.
     pub(in crate::desk) found: Option<Found>,
+    /// Why the last probe failed, in sentences: it is told again where the question is asked again.
+    #[serde(default)]
+    pub(in crate::desk) broken: Option<String>,
     /// Something to know, said with the next question or proposal.
     #[serde(default)]
     pub(in crate::desk) notes: Vec<String>,

@@ -2,9 +2,11 @@
 
 use super::super::action::{Action, Screen, SettingVerb};
 use super::super::door::{Caller, decisions, panel_button};
-use crate::actor::ActorId;
+use crate::actor::{ActorId, Standing};
 use crate::chat::{Block, Event, Text, View};
-use crate::policy::{Access, Call, ChatSettings, Configure, HostPolicy, Listed, Named, WhoAdds};
+use crate::policy::{
+    self, Access, Action as Deed, Call, ChatSettings, Configure, HostPolicy, Listed, Named, WhoAdds,
+};
 
 /// So many ids of a list are shown.
 const SHOWN: usize = 20;
@@ -143,8 +145,12 @@ pub(in crate::desk) fn admin_panel(
         .row([panel_button("Refresh"), Action::Open(Screen::Close).button("Close")])
 }
 
-/// Who may do what in a chat; with buttons for those who may change it.
-pub(in crate::desk) fn chat_settings(settings: ChatSettings, may_change: bool) -> View {
+/// Who may do what in a chat; with buttons for those who may change it. `hosts` is who adds servers that run on the host.
+pub(in crate::desk) fn chat_settings(
+    settings: ChatSettings,
+    hosts: &'static str,
+    may_change: bool,
+) -> View {
     let configure = match settings.configure {
         Configure::Administrators => "the creator and the administrators",
         Configure::Creator => "the creator",
@@ -158,6 +164,7 @@ pub(in crate::desk) fn chat_settings(settings: ChatSettings, may_change: bool) -
         ("Change servers".to_owned(), Text::from(configure)),
         ("Call tools".to_owned(), Text::from(call)),
     ]));
+    let view = view.with(Block::List(roles(settings, hosts)));
     if !may_change {
         return view.line("The creator of this chat can change that.");
     }
@@ -201,6 +208,37 @@ pub(in crate::desk) fn chat_settings(settings: ChatSettings, may_change: bool) -
             ),
         ])
         .row([Action::Open(Screen::Close).button("Close")])
+}
+
+/// Each role with what it may do.
+fn roles(settings: ChatSettings, hosts: &'static str) -> Vec<Text> {
+    let roles = [
+        ("The creator", Standing::Creator),
+        ("Administrators", Standing::Administrator),
+        ("Members", Standing::Member),
+    ];
+    let told = roles.map(|(who, standing)| {
+        let may = |action, words| policy::may(standing, settings, action).then_some(words);
+        let words = [
+            may(Deed::Configure, "change servers"),
+            may(Deed::Call, "call tools"),
+            may(Deed::Read, "look at what is there"),
+            (standing == Standing::Creator).then_some("decide all this"),
+        ];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        Text::default()
+            .bold(who)
+            .plain(format!(": {}", words.join(", ")))
+    });
+    let others = [
+        Text::default()
+            .bold("Operators of this bot")
+            .plain(": all of it, in every chat"),
+        Text::default()
+            .bold("Servers that run on the bot's host")
+            .plain(format!(": added by {hosts}")),
+    ];
+    told.into_iter().chain(others).collect()
 }
 
 /// The words of a view, for an alert.

@@ -9,7 +9,7 @@ use super::super::handle::secret_words;
 use super::super::records::{AuthKind, ConnectFlow, ConnectStep, Wants};
 use super::count;
 use super::health::{Kind, advice, stage_lines};
-use crate::chat::{Block, Button, Link, Question, Text, View};
+use crate::chat::{Block, Button, Question, Text, View};
 use crate::config::{SecretName, masked_url};
 use crate::registry::StageResult;
 
@@ -40,9 +40,15 @@ pub(in crate::desk) fn connect_question(connect: &ConnectFlow, offered: Option<&
             .line(Text::from("For example: ").code("https://mcp.linear.app/mcp"))
             .asking(question("https://mcp.linear.app/mcp", false)),
         ConnectStep::Probing => View::text(format!("⏳ Trying {host}…")),
-        ConnectStep::Broken => View::titled(format!("{host} could not be reached"))
-            .line("Try it once more, or send another address.")
-            .row([Button::new("Try again", "0")]),
+        ConnectStep::Broken => {
+            let view = View::titled(format!("{host} does not work"));
+            let view = match &connect.broken {
+                Some(why) => view.line(why.clone()),
+                None => view,
+            };
+            view.line("Try it once more, or send another address.")
+                .row([Button::new("Try again", "0")])
+        }
         ConnectStep::Name => {
             let offered = offered.unwrap_or("server");
             View::titled("What should it be called?")
@@ -119,10 +125,7 @@ pub(in crate::desk) fn connect_elsewhere(connect: &ConnectFlow, link: String) ->
     let mut view = view.line(format!(
         "I need {what}, and everybody here would read it. Press the button and send it to me in our own chat; it goes on here."
     ));
-    view.links.push(Link {
-        label: "Send it in private".to_owned(),
-        url: link,
-    });
+    view = view.link("Send it in private", link);
     with_notes(view, connect)
 }
 
@@ -189,17 +192,20 @@ pub(in crate::desk) fn probe_broken(url: &str, results: &[StageResult]) -> View 
     let mut view = View::titled(format!("{} does not work", host_of(url)))
         .with(Block::List(stage_lines(results, Kind::Remote, None)));
     view.is_error = true;
-    let broken = results
-        .iter()
-        .find_map(|result| result.outcome.as_ref().err());
-    if let Some(broken) = broken {
-        view = view.line(broken.what.clone());
-        if let Some(advice) = advice(broken) {
-            view = view.line(advice);
-        }
-    }
+    let view = broken_words(results).fold(view, View::line);
     view.line("Nothing was changed. Try again, or send another address.")
         .row([Button::new("Try again", "0")])
+}
+
+/// Why a try failed, and what to do.
+pub(in crate::desk) fn broken_words(results: &[StageResult]) -> impl Iterator<Item = String> {
+    let mut broken = results
+        .iter()
+        .filter_map(|result| result.outcome.as_ref().err());
+    let words = broken
+        .next()
+        .map(|broken| [Some(broken.what.clone()), advice(broken)]);
+    words.into_iter().flatten().flatten()
 }
 
 /// A try that somebody ended.

@@ -3,7 +3,7 @@
 use super::super::action::{Action, Key, LoginVerb, ServerVerb};
 use super::super::records::Login;
 use super::{server_line, shortened, trouble};
-use crate::chat::{Block, Button, Link, Text, View};
+use crate::chat::{Block, Button, Text, View};
 use crate::oauth::{ClientKind, Invitation, LoggedOut, OAuthError, scope_words};
 use crate::registry::{ServerState, ServerView};
 
@@ -44,10 +44,7 @@ pub(in crate::desk) fn invitation(login: &Login, invitation: &Invitation) -> Vie
         .line(whose);
     let link = invitation.link.as_str();
     if can_be_pressed(invitation) {
-        view.links.push(Link {
-            label: "Log in".to_owned(),
-            url: link.to_owned(),
-        });
+        view = view.link("Log in", link);
     } else {
         view = view.line(Text::from("Open this link: ").code(link));
     }

@@ -3,40 +3,40 @@
 use crate::chat::{Block, Span, Text, View};
 
 /// The view with each of its texts masked. What leads somewhere (links, the data of buttons) is never made of typed text,
-/// and files are masked where they are made.
-pub(in crate::desk) fn masked(mut view: View, mask: &impl Fn(&str) -> String) -> View {
+/// and files are masked where they are made. The mask is told whether a text is quoted: code, a difference.
+pub(in crate::desk) fn masked(mut view: View, mask: &impl Fn(&str, bool) -> String) -> View {
     for block in &mut view.blocks {
         match block {
-            Block::Heading(text) | Block::Code { text, .. } | Block::Diff(text) => {
-                *text = mask(text);
-            }
+            Block::Heading(text) => *text = mask(text, false),
+            Block::Code { text, .. } | Block::Diff(text) => *text = mask(text, true),
             Block::Text(text) => mask_text(text, mask),
             Block::List(texts) => texts.iter_mut().for_each(|text| mask_text(text, mask)),
             Block::Pairs(pairs) => {
                 for (name, text) in pairs {
-                    *name = mask(name);
+                    *name = mask(name, false);
                     mask_text(text, mask);
                 }
             }
         }
     }
     for button in view.buttons.iter_mut().flatten() {
-        button.label = mask(&button.label);
+        button.label = mask(&button.label, false);
     }
     for file in &mut view.attachments {
-        file.name = mask(&file.name);
-        file.caption = mask(&file.caption);
+        file.name = mask(&file.name, false);
+        file.caption = mask(&file.caption, false);
     }
     if let Some(question) = &mut view.question {
-        question.placeholder = mask(&question.placeholder);
+        question.placeholder = mask(&question.placeholder, false);
     }
     view
 }
 
-fn mask_text(text: &mut Text, mask: &impl Fn(&str) -> String) {
+fn mask_text(text: &mut Text, mask: &impl Fn(&str, bool) -> String) {
     for span in &mut text.0 {
         match span {
-            Span::Plain(text) | Span::Bold(text) | Span::Code(text) => *text = mask(text),
+            Span::Plain(text) | Span::Bold(text) => *text = mask(text, false),
+            Span::Code(text) => *text = mask(text, true),
         }
     }
 }
@@ -70,7 +70,7 @@ mod tests {
                 of: None,
                 secret: false,
             });
-        let shown = format!("{:?}", masked(view, &|text| text.replace(KEY, "••••")));
+        let shown = format!("{:?}", masked(view, &|text, _| text.replace(KEY, "••••")));
         assert!(shown.contains("••••") && !shown.contains(KEY), "{shown}");
     }
 }

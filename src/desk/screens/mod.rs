@@ -27,8 +27,8 @@ pub(super) use change::{
     proposal, restarted, settled, sound_again, there_already,
 };
 pub(super) use connect::{
-    AUTH_CHOICES, KEY_HEADERS, connect_elsewhere, connect_facts, connect_question, host_of,
-    probe_broken, probe_done, probe_dropped, probing,
+    AUTH_CHOICES, KEY_HEADERS, broken_words, connect_elsewhere, connect_facts, connect_question,
+    host_of, probe_broken, probe_done, probe_dropped, probing,
 };
 pub(super) use health::{Kind, history, judged, logs, parked, staged, status, test_running};
 pub(super) use home::{command_help, examples, help, list, panel, welcome};

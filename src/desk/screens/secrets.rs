@@ -2,7 +2,7 @@
 
 use super::super::action::{Action, Screen};
 use super::health::when;
-use crate::chat::{Button, Link, Question, Text, View};
+use crate::chat::{Button, Question, Text, View};
 use crate::config::{GivenFor, SecretName, ServerName};
 use crate::store::KeptSecret;
 
@@ -95,10 +95,7 @@ pub(in crate::desk) fn with_page(mut view: View, page: Option<&str>) -> View {
         "Open the page and enter it there, so that it never passes this chat; the page works once, for 15 minutes. Sending it \
          here works too: I delete your message.",
     );
-    view.links.push(Link {
-        label: "Enter it on a page".to_owned(),
-        url: page.to_owned(),
-    });
+    view = view.link("Enter it on a page", page);
     // Telegram shows no button for an address that is not public; it can be copied all the same.
     view.line(Text::default().code(page))
 }
@@ -112,10 +109,7 @@ pub(in crate::desk) fn secret_elsewhere(
     let mut view = View::titled(format!("The value of {name}"))
         .line(format!("It is kept for {given_for}, and goes nowhere else."))
         .line("Others read along here: press the button, and send it to me alone. It works once, for 15 minutes.");
-    view.links.push(Link {
-        label: "Give it in private".to_owned(),
-        url: link,
-    });
+    view = view.link("Give it in private", link);
     view
 }
 

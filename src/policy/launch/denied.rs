@@ -19,6 +19,14 @@ pub enum Denied {
         /// It is forbidden by name, and not only not among those that are allowed.
         denied: bool,
     },
+    /// The operator does not allow what the program is run by.
+    #[error("whoever runs this bot does not allow `{by}`, and `{program}` is run by it")]
+    Runner {
+        /// As it was written.
+        program: String,
+        /// Its interpreter, or what starts its packages.
+        by: String,
+    },
     /// A variable that is not to be set.
     #[error("`{name}` may not be set in a server's `env`{}", if *.denied { ", whoever runs this bot decided" } else { ": it changes which programs or libraries run" })]
     Variable {
@@ -44,7 +52,7 @@ impl Denied {
             Self::Shell { .. } => {
                 "Name the program itself (npx, uvx, node, python3 …), and put variables into env; whoever runs this bot can allow it in data/admin/policy.json, as `launchers.allow`."
             }
-            Self::Program { denied: true, .. } => {
+            Self::Program { denied: true, .. } | Self::Runner { .. } => {
                 "Use another program, or ask them: it is in `launchers.deny` of data/admin/policy.json."
             }
             Self::Program { .. } => {

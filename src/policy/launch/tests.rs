@@ -5,7 +5,14 @@ use crate::config::NetworkGrant;
 fn judged(policy: &HostPolicy, command: &str, real: Option<&str>) -> Result<(), Denied> {
     let found = real.map(|real| (Path::new(command), Path::new(real)));
     let group = ThreadId::telegram(-5, None);
-    policy.may_launch(group, Launcher { command, found })
+    policy.may_launch(
+        group,
+        Launcher {
+            command,
+            found,
+            runners: &[],
+        },
+    )
 }
 
 fn patterns(allow: &[&str], deny: &[&str]) -> Patterns {
@@ -67,6 +74,7 @@ fn d04_an_operators_own_thread_may_have_a_shell() {
     let shell = Launcher {
         command: "sh",
         found: None,
+        runners: &[],
     };
     for (thread, allowed) in [
         (ThreadId::Local, true),
@@ -111,6 +119,68 @@ fn d04_the_operators_patterns_decide_and_deny_wins() {
         let verdict = judged(&policy, command, real);
         assert_eq!(verdict.is_ok(), allowed, "{command} {allow:?} {deny:?}");
     }
+}
+
+#[test]
+fn d04_what_is_denied_is_denied_as_an_interpreter_too() {
+    let node = |real: &str| Runner {
+        name: "node".to_owned(),
+        found: Some((PathBuf::from("/usr/bin/node"), PathBuf::from(real))),
+    };
+    // the deny list, the command, its interpreter → what stopped it
+    for (deny, command, runner, stopped_by) in [
+        (&["node"][..], "npx", None, Some("node")),
+        (&["node"], "/usr/bin/npm", None, Some("node")),
+        (
+            &["node"],
+            "./tool",
+            Some(node("/opt/node/bin/node")),
+            Some("node"),
+        ),
+        (
+            &["/opt/*"],
+            "./tool",
+            Some(node("/opt/node/bin/node")),
+            Some("node"),
+        ),
+        (
+            &["node22"],
+            "./tool",
+            Some(node("/opt/node22")),
+            Some("node"),
+        ),
+        (&["python3"], "uvx", None, Some("python3")),
+        (&["python*"], "uv", None, Some("python")),
+        (&["python3"], "npx", Some(node("/usr/bin/node")), None),
+        (&["docker"], "./tool", Some(node("/usr/bin/node")), None),
+        (&[], "npx", Some(node("/usr/bin/node")), None),
+        // The built-in list is of programs that are named themselves.
+        (
+            &[],
+            "./tool",
+            Some(Runner {
+                name: "/bin/sh".to_owned(),
+                found: None,
+            }),
+            None,
+        ),
+    ] {
+        let policy = with(patterns(&[], deny));
+        let launcher = Launcher {
+            command,
+            found: None,
+            runners: runner.as_slice(),
+        };
+        let verdict = policy.may_launch(ThreadId::telegram(-5, None), launcher);
+        let by = verdict.err().map(|denied| match denied {
+            Denied::Runner { program, by } if program == command => by,
+            other => panic!("{command}: {other}"),
+        });
+        assert_eq!(by.as_deref(), stopped_by, "{command} with {deny:?}");
+    }
+    // It wins over what is allowed.
+    let policy = with(patterns(&["npx"], &["node"]));
+    assert!(judged(&policy, "npx", None).is_err());
 }
 
 #[test]

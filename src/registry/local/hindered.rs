@@ -137,9 +137,17 @@ fn raise(quota: &str) -> String {
 fn hidden(path: &str, shown: &Shown) -> String {
     let path = told(path).unwrap_or_else(|| "a path that it asks for".to_owned());
     format!(
-        "The sandbox does not show it {path}: it sees this chat's own folder (`{}`), the system's programs, and folders \
-         that the operator grants. Use a path in the chat's own folder (`/mcp edit`), or ask whoever runs the bot to grant \
-         the folder: `folders` in the bot's policy (data/admin/policy.json)",
+        "The sandbox does not show it {path}: {}",
+        what_it_sees(shown)
+    )
+}
+
+/// What a server sees of the host, and what to do where that is not enough.
+pub(super) fn what_it_sees(shown: &Shown) -> String {
+    format!(
+        "it sees this chat's own folder (`{}`), the system's programs, and folders that the operator grants. Use a path in \
+         the chat's own folder (`/mcp edit`), or ask whoever runs the bot to grant the folder: `folders` in the bot's policy \
+         (data/admin/policy.json)",
         shown.home.display()
     )
 }
@@ -165,7 +173,7 @@ fn read_only(path: &str, shown: &Shown) -> String {
 }
 
 /// A path as it stands in a sentence of ours; `None` for one that reads as a sentence of the server's.
-fn told(path: &str) -> Option<String> {
+pub(super) fn told(path: &str) -> Option<String> {
     let blanks = path.chars().filter(|c| c.is_whitespace()).count();
     let is_path = blanks <= 1
         && path.chars().nth(TOLD_CHARS).is_none()

@@ -179,7 +179,12 @@ fn locate_now(
     };
     // Also what was written by hand: by the file that it is, not by what it is called. A package was judged by its manager.
     if !is_package {
-        allowed::local(&policy, thread, server, Some(&program))
+        let found = allowed::Found {
+            program: &program,
+            cwd: &cwd,
+            path,
+        };
+        allowed::local(&policy, thread, server, Some(found))
             .map_err(|denied| allowed::trouble(Stage::Command, &denied))?;
     }
     let cage = Cage {

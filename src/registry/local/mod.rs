@@ -8,6 +8,7 @@ mod locate;
 mod packages;
 mod process;
 mod quota;
+mod sight;
 mod terms;
 mod way_out;
 
@@ -42,6 +43,7 @@ pub(super) use packages::{Claims, Sources, pin};
 pub use packages::{NotPinned, Pinned};
 pub(super) use process::Process;
 pub(super) use quota::Homes;
+pub(super) use sight::out_of_sight;
 pub(super) use terms::{Terms, has_word};
 
 /// A process that lives this long did not end at once; what ends it later is told where it happens.

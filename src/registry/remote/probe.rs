@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::super::context::Context;
 use super::super::logs::Logs;
 use super::super::text::sentence;
+use super::super::told::{Told, watched};
 use super::super::trouble::Trouble;
 use super::super::{AuthWanted, Broken, ProbeAsk, Probed, Stage, StageResult, Staged};
 use super::{Wire, WireError, open, sse};
@@ -36,8 +37,7 @@ pub(in crate::registry) async fn probe(
     ask: ProbeAsk,
     stages: mpsc::Sender<StageResult>,
 ) -> Probed {
-    let (sender, mut receiver) = mpsc::unbounded_channel();
-    let trying = async move {
+    let trying = async move |told| {
         let mut probe = Probe {
             context,
             thread,
@@ -50,10 +50,7 @@ pub(in crate::registry) async fn probe(
                 disabled: false,
             },
             logs: Arc::default(),
-            told: Told {
-                sender,
-                since: Instant::now(),
-            },
+            told,
             found: Found::default(),
         };
         if let Err(trouble) = probe.run().await {
@@ -61,15 +58,7 @@ pub(in crate::registry) async fn probe(
         }
         probe.found
     };
-    let telling = async move {
-        let mut results = Vec::new();
-        while let Some(result) = receiver.recv().await {
-            results.push(StageResult::clone(&result));
-            let _ = stages.send(result).await;
-        }
-        results
-    };
-    let (found, results) = futures::future::join(trying, telling).await;
+    let (found, results) = watched(stages, trying).await;
     Probed {
         staged: Staged { results },
         transport: found.transport,
@@ -278,12 +267,6 @@ impl Probe<'_> {
     }
 }
 
-/// Stages as they end.
-struct Told {
-    sender: mpsc::UnboundedSender<StageResult>,
-    since: Instant,
-}
-
 impl Told {
     fn passed(&mut self, stage: Stage, seen: &str) {
         self.tell(stage, Ok(seen.to_owned()));
@@ -296,16 +279,6 @@ impl Told {
             stderr: Vec::new(),
         };
         self.tell(trouble.stage, Err(broken));
-    }
-
-    fn tell(&mut self, stage: Stage, outcome: Result<String, Broken>) {
-        let took = self.since.elapsed();
-        self.since = Instant::now();
-        let _ = self.sender.send(StageResult {
-            stage,
-            took,
-            outcome,
-        });
     }
 }
 

@@ -327,6 +327,7 @@ impl Client {
                 place: "the suite".to_owned(),
                 server: self.server.clone(),
                 url: self.scenario.url.clone(),
+                keyed: None,
                 challenge,
                 client: self.scenario.client(),
                 credential: CredentialId::new(CREDENTIAL)?,

@@ -295,7 +295,12 @@ async fn local_servers_are_added_by_operators_and_whom_they_name() {
             .contains("added by its operator")
     );
     let full = olga.says("/mcp add third -- node third.js").await;
-    assert!(full.contains("may have 2 servers"), "{full}");
+    let words = "This chat may have 2 servers and has 2. Remove one first, or ask the bot's operator for more.";
+    assert!(full.contains(words), "{full}");
+    let several = json!({"mcpServers": {"c": {"command": "node"}, "d": {"command": "node"}, "e": {"command": "node"}}});
+    let full = olga.says(&format!("/mcp add-json {several}")).await;
+    let words = "This chat may have 2 servers and has 2. Remove 3 first, or ask the bot's operator for more.";
+    assert!(full.contains(words), "{full}");
     ann.says("/mcp remove tools").await;
     ann.presses("Apply").await;
     // Undo brings it back, so that is adding.
@@ -522,6 +527,49 @@ async fn a_broken_policy_keeps_what_held_and_operators_hear_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d04_what_is_denied_runs_no_script_and_no_package_either() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let world = careful(|policy| {
+        policy.allow.people = vec![ActorId::telegram(3)];
+        policy.local_servers = WhoAdds::Everyone;
+        policy.launchers.deny = vec!["node".to_owned()];
+    });
+    let bob = alone(&world, 3);
+    let home = world.data().join("homes").join(own(3).to_string());
+    std::fs::create_dir_all(&home).unwrap();
+    for (name, line) in [
+        ("tool", "#!/usr/bin/env node"),
+        ("other", "#!/nowhere/python3"),
+    ] {
+        write(&home.join(name), &format!("{line}\n"));
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(home.join(name), open).unwrap();
+    }
+    for (command, stopped) in [
+        ("npx -y @scope/server", Some("`npx` is run by it")),
+        ("./tool", Some("`./tool` is run by it")),
+        ("./other", None),
+    ] {
+        let said = bob.says(&format!("/mcp add x -- {command}")).await;
+        match stopped {
+            Some(words) => assert!(
+                said.contains("does not allow `node`") && said.contains(words),
+                "{command}: {said}"
+            ),
+            None => assert!(said.contains("[Apply]"), "{command}: {said}"),
+        }
+        bob.says("/cancel").await;
+    }
+    // What the file says is judged where it starts.
+    let entry = json!({"mcpServers": {"tool": {"command": "./tool"}}});
+    world.edit_on_host(own(3), &entry.to_string());
+    types(&bob, "/mcp list").await;
+    let reason = failed(&world, &bob, "tool").await;
+    assert!(reason.contains("does not allow `node`"), "{reason}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_policy_stops_the_start_with_its_place() {
     for (text, place) in [
         ("{\n  broken", "line 2"),
@@ -587,6 +635,14 @@ async fn remote_hosts_are_allowed_and_denied() {
             "{url}: {tried}"
         );
     }
+    // The question is asked again in another life of the bot, and still says why.
+    let world = world.restarted().await;
+    let again = alone(&world, 3).says("/start").await;
+    assert!(again.contains("old.example.com does not work"), "{again}");
+    assert!(
+        again.contains("does not allow servers at") && again.contains("[Try again]"),
+        "{again}"
+    );
     world.close().await;
 }
 
@@ -798,5 +854,44 @@ async fn changes_of_the_policy_that_follow_each_other_are_told_in_one_message() 
         })
         .await;
     assert_eq!(told().len(), 1, "{}", world.transcript(own(3)));
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admission_button_from_before_a_restart_says_what_to_do() {
+    let world = careful(|_| {});
+    alone(&world, 3).says("/mcp").await;
+    world
+        .sees(own(1), |shown| {
+            plain(&shown.view).contains("wants to use me")
+        })
+        .await;
+    let world = world
+        .restarted_with(|options| {
+            options.policy = Given::default();
+            options.policy.defaults.operators = vec![ActorId::telegram(1)];
+        })
+        .await;
+    let olga = alone(&world, 1);
+    olga.presses("Allow").await;
+    let answers = world.chat.answers();
+    let Some(Answer::Alert(text)) = answers.last() else {
+        panic!("{answers:?}");
+    };
+    assert!(
+        text.contains("started anew")
+            && text.contains("/admin allow")
+            && text.chars().count() <= 200,
+        "{text}"
+    );
+    // What it says works, by the id that stands there still.
+    let allowed = olga.says("/admin allow tg:3").await;
+    assert!(allowed.contains("may use me now"), "{allowed}");
+    assert!(
+        alone(&world, 3)
+            .says("/mcp")
+            .await
+            .contains("Servers in this chat")
+    );
     world.close().await;
 }

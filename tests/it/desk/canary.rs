@@ -488,3 +488,89 @@ async fn a_key_is_no_name_of_a_secret() {
     );
     world.close().await;
 }
+
+/// A secret so short that it is not looked for in free text.
+const SHORT: &str = "q7z";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_secret_that_is_just_typed_is_not_repeated() {
+    let far = Far::start(Manners::default().wanting(Wants::Token {
+        tokens: vec!["another".to_owned()],
+        challenge: Some(
+            "Bearer error=\"invalid_token\", error_description=\"{token} is no token\"",
+        ),
+        metadata: false,
+    }))
+    .await;
+    let group = ThreadId::telegram(-100_700, None);
+    for thread in [LOCAL, group] {
+        let world = World::open_with(open);
+        let ann = world.person("ann", thread, thread == LOCAL);
+        world.chat.set_standing(&ann.id(), Standing::Administrator);
+        ann.says("/mcp add demo -- switchboard demo-server").await;
+        ann.presses("Apply").await;
+        world.chat.forbid([SHORT.to_owned()]);
+        let lines = [
+            "/mcp secrets set TOKEN KEY",
+            "/mcp secrets set TOKEN for demo KEY",
+            "/mcp secrets set TOKEN for nobody KEY",
+            "/mcp secrets set TO/KEN KEY",
+            "/mcp secrets set TOKEN=KEY",
+            "/mcp secrets set TOKEN \"KEY",
+            "/mcp secrets set TOKEN KEY KEY",
+            "/mcp secrets put TOKEN KEY",
+            "/mcp connect x URL --bearer KEY",
+            "/mcp connect x URL --bearer=KEY",
+            "/mcp connect x URL --bearer KEY KEY",
+            "/mcp connect x URL --bearer KEY --none",
+            "/mcp connect x URL --bearer KEY --bearer KEY",
+            "/mcp connect x URL --bearer KEY --nonsense",
+            "/mcp connect x URL --bearer \"KEY",
+            "/mcp connect x/y URL --bearer KEY",
+            "/mcp connect demo URL --bearer KEY",
+            "/mcp connect x nothing --bearer KEY",
+            "/mcp connect x URL --api-key X-Key=KEY",
+            "/mcp connect x URL --api-key X-Key KEY",
+            "/mcp connect x URL --api-key KEY",
+            "/mcp connect x URL --api-key 'X Key=KEY'",
+            "/mcp connect x URL --header 'X-Api-Key: KEY'",
+            "/mcp connect x URL --header 'Authorization: Bearer KEY'",
+            "/mcp connect x URL --header 'X Api Key: KEY'",
+            "/mcp connect x URL?apiKey=KEY",
+            "/mcp connect x URL?apiKey=KEY --nonsense",
+            "/mcp add x -e TOKEN=KEY -- switchboard demo-server",
+            "/mcp add x -e TOKEN=KEY",
+            "/mcp add x -e TOKEN=KEY --nonsense -- switchboard demo-server",
+            "/mcp add x -e TOKEN=\"KEY -- switchboard demo-server",
+            "/mcp add x -- switchboard demo-server --token KEY",
+            "/mcp add x -- switchboard demo-server --api-key=KEY",
+            "/mcp add-json x {\"command\":\"switchboard\",\"args\":[\"demo-server\"],\"env\":{\"TOKEN\":\"KEY\"}}",
+            "/mcp add-json x {\"command\":1,\"env\":{\"TOKEN\":\"KEY\"}}",
+            "/mcp add-json x {\"command\":\"x\",\"env\":{\"TOKEN\":\"KEY\"}",
+            "/mcp add-json x {\"url\":\"URL\",\"headers\":{\"Authorization\":\"Bearer KEY\"}}",
+            "/mcp edit demo env.TOKEN=KEY",
+            "/mcp edit demo env.TOKEN=KEY nonsense=1",
+            "/mcp edit demo env.TOKEN=\"KEY",
+        ];
+        let mut leaks = Vec::new();
+        // What asks, and its answer.
+        let answered = [
+            ["/mcp secrets set TOKEN", "KEY"],
+            ["/mcp connect x URL --bearer", "KEY"],
+            ["/mcp connect x URL --bearer", "two KEY"],
+            ["/mcp edit demo", "env TOKEN=KEY"],
+        ];
+        for line in answered.into_iter().flatten().chain(lines) {
+            let said = line.replace("URL", &far.url()).replace("KEY", SHORT);
+            ann.says(&said).await;
+            for leak in world.chat.leaks() {
+                leaks.push(format!("{line}: {leak}"));
+            }
+            if line.contains("KEY") {
+                ann.says("/cancel").await;
+            }
+        }
+        assert_eq!(leaks, [""; 0]);
+        world.close().await;
+    }
+}

@@ -49,6 +49,16 @@ async fn d09_a_grant_is_proposed_shown_and_narrowed() {
     let program = misbehave();
     let program = program.display();
 
+    // What it will not find is told before anybody presses Apply.
+    let blind = ann
+        .says(&format!(
+            "/mcp add files -- {program} steady /srv/nothing-is-there"
+        ))
+        .await;
+    let words = "`files` is given `/srv/nothing-is-there`, which the sandbox does not show it";
+    assert!(blind.contains(words), "{blind}");
+    ann.says("/cancel").await;
+
     let refused = ann
         .says(&format!("/mcp add files --network host -- {program}"))
         .await;

@@ -447,3 +447,19 @@ async fn d34_a_message_with_a_secret_goes_or_its_staying_is_said() {
         world.close().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_for_a_secret_is_cancelled_and_what_comes_then_is_none() {
+    let world = World::open();
+    let ann = world.ann();
+    ann.says("/mcp secrets set GH_TOKEN").await;
+    let over = ann.says("/cancel").await;
+    assert!(
+        over.contains("Cancelled asking for the value of GH_TOKEN"),
+        "{over}"
+    );
+    ann.says("good morning").await;
+    assert_eq!(stored(&world, LOCAL), [""; 0]);
+    assert!(world.chat.deleted().is_empty());
+    world.close().await;
+}

@@ -1,7 +1,7 @@
 //! How logins begin: who is asked, as whom, for what.
 
 use serde_json::{Value, json};
-use switchboard::oauth::{ClientKind, GivenClient, OAuthError, OperatorClient};
+use switchboard::oauth::{ClientKind, GivenClient, Keyed, OAuthError, OperatorClient};
 use switchboard::secret::Secret;
 
 use super::stand::Stand;
@@ -499,4 +499,163 @@ async fn the_start_page_shows_no_key_that_stands_in_the_address() {
     let page = world.oauth.start_page(nonce(&made)).await.unwrap();
     assert!(page.url.starts_with(world.stand.url().as_str()), "{page:?}");
     assert!(!page.url.contains("canary"), "{page:?}");
+}
+
+/// A key that stands in an address, and the address as the file has it.
+const KEY: &str = "canary-Zx81%2Bhush/hush=";
+
+#[tokio::test]
+async fn d27_an_address_with_a_key_is_asked_as_it_is_and_the_key_goes_no_further() {
+    // the address, where metadata is, the resource that is published (`None`: nothing is) → whether there is a login
+    let cases = [
+        ("/mcp?v=2&apiKey=KEY", "/mcp", Some("/mcp"), true),
+        ("/mcp?v=2&apiKey=KEY", "/mcp", Some("/mcp?v=2"), true),
+        ("/mcp?v=2&apiKey=KEY", "/mcp", Some(""), true),
+        (
+            "/mcp?v=2&apiKey=KEY",
+            "/mcp",
+            Some("/mcp?apiKey=KEY"),
+            false,
+        ),
+        (
+            "/mcp?v=2&apiKey=KEY",
+            "/mcp",
+            Some("/mcp?apiKey=canary-Zx81+hush%2Fhush%3D"),
+            false,
+        ),
+        ("/mcp?v=2&apiKey=KEY", "/mcp", None, false),
+        ("/s/SHORT/mcp", "/s/SHORT/mcp", Some("/s"), true),
+        ("/s/SHORT/mcp", "/s/SHORT/mcp", Some("/s/SHORT/mcp"), false),
+        ("/s/SHORT/mcp", "/s/SHORT/mcp", None, false),
+        (
+            "/mcp?apiKey=SHORT",
+            "/mcp",
+            Some("/mcp?apiKey=SHORT"),
+            false,
+        ),
+    ];
+    for (address, place, resource, is_begun) in cases {
+        let with = |text: &str| text.replace("KEY", KEY).replace("SHORT", "x7q");
+        let mut world = World::bare().await;
+        let origin = world.stand.origin.clone();
+        let published = resource.map(|resource| format!("{origin}{}", with(resource)));
+        world.stand.bent().place = with(place);
+        world.stand.bent().unguarded = resource.is_none();
+        world.stand.bent().resource = json!({"resource": published});
+        let mut ask = world.ask("");
+        let named = address
+            .replace("KEY", "${secret:K}")
+            .replace("SHORT", "${secret:K}");
+        let key = if address.contains("KEY") { KEY } else { "x7q" };
+        ask.url = format!("{origin}{named}").parse().unwrap();
+        ask.keyed = Some(Keyed {
+            url: format!("{origin}{}", with(address)).parse().unwrap(),
+            keys: vec![Secret::from(key.to_owned())],
+        });
+        ask.challenge = None;
+        let debugged = format!("{ask:?}");
+        assert!(!debugged.contains(key), "{debugged}");
+
+        let begun = world.oauth.begin(ask).await;
+        let (path, query) = with(address)
+            .split_once('?')
+            .map_or((with(address), String::new()), |(path, query)| {
+                (path.to_owned(), query.to_owned())
+            });
+        let asked = world.stand.bent().seen[0].clone();
+        assert_eq!(
+            (asked.path, asked.query),
+            (path, query),
+            "not by its address"
+        );
+        match begun {
+            Ok(invitation) => {
+                assert!(is_begun, "{address} with {resource:?}");
+                let link = invitation.link.as_str();
+                assert!(!link.contains("canary") && !link.contains("x7q"), "{link}");
+                world.arrive(&invitation).await;
+                world.finish(&invitation.id).await.unwrap();
+                // To the letter, also on the way to the token.
+                let sent = &world.stand.seen("/token")[0];
+                assert_eq!(sent["resource"], published.unwrap());
+                assert!(world.token().await.is_ok());
+            }
+            Err(error) => {
+                assert!(!is_begun, "{address} with {resource:?}: {error}");
+                let told = error.to_string();
+                assert!(told.contains("has a key in it"), "{told}");
+                assert!(!told.contains("canary") && !told.contains("x7q"), "{told}");
+                assert!(world.disk.logins.lock().unwrap().is_empty());
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_address_that_comes_back_in_an_answer_is_not_told() {
+    const HUSH: &str = "canary-Zx81-hush-hush";
+    type Bend = fn(&Stand);
+    let keyed = |world: &World, challenge: Option<String>| {
+        let mut ask = world.ask("");
+        let url = format!("{}?k={HUSH}", ask.url).parse().unwrap();
+        let keys = vec![Secret::from(HUSH.to_owned())];
+        ask.keyed = Some(Keyed { url, keys });
+        ask.challenge = challenge;
+        ask
+    };
+    let cases: [(&str, Bend); 2] = [
+        ("calls itself", |s| {
+            s.bent().metadata =
+                json!({"issuer": format!("https://{}.example/{HUSH}", "e".repeat(80))});
+        }),
+        ("did not register me", |s| {
+            let body = json!({"error": format!("{} {HUSH}", "e".repeat(185))});
+            s.bent().registration_status = Some((400, body));
+        }),
+    ];
+    for (expected, bend) in cases {
+        let world = World::bare().await;
+        bend(&world.stand);
+        let told = world
+            .oauth
+            .begin(keyed(&world, None))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains(expected) && !told.contains("canary"),
+            "{told}"
+        );
+    }
+    // On the way back, also after a restart.
+    let mut world = World::bare().await;
+    let invitation = world.oauth.begin(keyed(&world, None)).await.unwrap();
+    world.restart();
+    let body = json!({"error": "invalid_grant", "error_description": format!("no {HUSH}")});
+    world.stand.bent().token_status = Some((400, body));
+    let query = world.stand.consent(&invitation.link);
+    let arrival = format!("{:?}", world.oauth.arrive(&query, None).await);
+    assert!(
+        arrival.contains("gave no token") && !arrival.contains("canary"),
+        "{arrival}"
+    );
+    let news = format!("{:?}", world.news(&invitation.id).await);
+    assert!(
+        news.contains("gave no token") && !news.contains("canary"),
+        "{news}"
+    );
+}
+
+#[tokio::test]
+async fn a_key_does_not_lead_a_login_to_another_host() {
+    let world = World::bare().await;
+    let mut ask = world.ask("");
+    let keys = vec![Secret::from("h.example".to_owned())];
+    ask.keyed = Some(Keyed {
+        url: "https://h.example/mcp".parse().unwrap(),
+        keys,
+    });
+    let told = world.oauth.begin(ask).await.unwrap_err().to_string();
+    assert!(told.contains("where its host is"), "{told}");
+    assert!(world.stand.bent().seen.is_empty());
 }

@@ -27,6 +27,8 @@ pub struct Bent {
     /// Fields of the two metadata documents beside or instead of the usual ones; `null` leaves one out.
     pub resource: Value,
     pub metadata: Value,
+    /// Where the protected server is.
+    pub place: String,
     /// Neither document is published.
     pub silent: bool,
     /// The resource's is not.
@@ -57,6 +59,7 @@ pub struct Bent {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub path: String,
+    pub query: String,
     pub body: Value,
     pub basic: Option<String>,
 }
@@ -68,6 +71,7 @@ impl Stand {
         let state = Arc::new(Mutex::new(Bent {
             resource: json!({}),
             metadata: json!({}),
+            place: "/mcp".to_owned(),
             silent: false,
             unguarded: false,
             registration: json!({}),
@@ -184,15 +188,24 @@ fn seen(uri: &Uri, headers: &HeaderMap, body: &Bytes) -> Seen {
         String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
     });
     let path = uri.path().to_owned();
-    Seen { path, body, basic }
+    let query = uri.query().unwrap_or_default().to_owned();
+    Seen {
+        path,
+        query,
+        body,
+        basic,
+    }
 }
 
 impl Bent {
     fn respond(&mut self, origin: &str, seen: &Seen) -> Response {
         match seen.path.as_str() {
-            "/.well-known/oauth-protected-resource/mcp" if !self.silent && !self.unguarded => {
+            path if path == format!("/.well-known/oauth-protected-resource{}", self.place)
+                && !self.silent
+                && !self.unguarded =>
+            {
                 let usual = json!({
-                    "resource": format!("{origin}/mcp"),
+                    "resource": format!("{origin}{}", self.place),
                     "authorization_servers": [origin],
                 });
                 (StatusCode::OK, merged(usual, &self.resource).to_string()).into_response()
@@ -213,7 +226,7 @@ impl Bent {
             "/register" => self.register(seen),
             "/token" => self.token(seen),
             "/revoke" => StatusCode::OK.into_response(),
-            "/mcp" => StatusCode::UNAUTHORIZED.into_response(),
+            path if path == self.place => StatusCode::UNAUTHORIZED.into_response(),
             _ => StatusCode::NOT_FOUND.into_response(),
         }
     }

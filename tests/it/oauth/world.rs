@@ -114,6 +114,7 @@ impl World {
             place: "the group".to_owned(),
             server: ServerName::new("notes").unwrap(),
             url: self.stand.url(),
+            keyed: None,
             challenge: Some(self.stand.challenge(challenge)),
             client: None,
             credential: credential(),

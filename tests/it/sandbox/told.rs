@@ -61,3 +61,39 @@ async fn a_granted_folder_and_a_tmp_of_its_own_are_told_apart() {
         scene.gone().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_it_will_not_find_is_told_before_it_starts() {
+    for (tier, sandbox) in tiers() {
+        let granted = tempfile::tempdir_in("/var/tmp").unwrap();
+        let there = tempfile::tempdir_in("/var/lib").unwrap();
+        let scene = Scene::with(sandbox, |policy| {
+            policy.folders = vec![FolderGrant {
+                path: granted.path().to_owned(),
+                everyone: true,
+                ..FolderGrant::default()
+            }];
+        });
+        let told = async |path: &str| {
+            let mut server = scene.program("cat");
+            server.args = vec![path.to_owned()];
+            scene.registry.out_of_sight(A, &server).await
+        };
+        // Whether it is on the host makes no difference.
+        let is_there = there.path().display().to_string();
+        for path in [is_there.as_str(), "/var/lib/nothing-is-there"] {
+            let said = told(path).await.unwrap_or_default();
+            let expected = format!("`{path}`, which the sandbox does not show it: it sees");
+            assert!(said.starts_with(&expected), "{tier:?}: {said}");
+        }
+        for path in [
+            granted.path().join("missing").display().to_string(),
+            scene.program("cat").command,
+            "/usr/share/x".to_owned(),
+            "notes/x".to_owned(),
+        ] {
+            assert_eq!(told(&path).await, None, "{tier:?}: {path}");
+        }
+        scene.gone().await;
+    }
+}

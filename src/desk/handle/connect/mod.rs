@@ -154,6 +154,7 @@ impl Turn<'_> {
             }
             ConnectStep::Header => connect.header = Some(header_name(text)?),
             ConnectStep::Secret => {
+                self.hush(text);
                 let note = self.hide_what_was_said().await;
                 let value = secret_in(text, connect.auth)?;
                 if let Some(note) = note {
@@ -205,6 +206,7 @@ impl Turn<'_> {
         what: &str,
         value: Secret,
     ) -> Result<SecretName, Refusal> {
+        self.hush(value.expose());
         let server = connect.name.clone().unwrap_or_default();
         let wanted = naming::of_secret(&server, what);
         let id = flow.id.clone();

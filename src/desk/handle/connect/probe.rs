@@ -117,6 +117,8 @@ impl Turn<'_> {
             .any(|result| result.outcome.is_err());
         if broken && wants == Wants::Nothing {
             connect.step = ConnectStep::Broken;
+            let words: Vec<String> = screens::broken_words(&probed.staged.results).collect();
+            connect.broken = Some(words.join(" "));
             let view = screens::probe_broken(&connect.url, &probed.staged.results);
             self.keep_connect(&mut flow, connect);
             self.ask_on(flow, view).await;

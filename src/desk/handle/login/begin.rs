@@ -15,10 +15,11 @@ use super::super::connect::any_remote;
 use super::super::{Done, News, running};
 use super::finish::noted;
 use crate::chat::{Answer, MessageId};
-use crate::config::{CredentialId, GivenFor, RemoteAuth, ServerName};
-use crate::oauth::{Begin, GivenClient, Invitation, OAuthError};
+use crate::config::{CredentialId, GivenFor, RemoteAuth, SecretName, ServerName, address_with};
+use crate::oauth::{Begin, GivenClient, Invitation, Keyed, OAuthError};
 use crate::policy::Action;
 use crate::registry::ServerState;
+use crate::secret::Secret;
 use crate::store::Given;
 use crate::thread::ThreadId;
 
@@ -86,7 +87,8 @@ impl Turn<'_> {
                     .to_owned(),
             ));
         }
-        let (url, credential) = self.place_of_login(&name).await?;
+        let (url, credential, written) = self.place_of_login(&name).await?;
+        let keyed = self.keyed(&name, &url, &written).await?;
         self.audit_is_open().await?;
         let thread = self.thread;
         if let Some(given) = client_id.clone() {
@@ -116,6 +118,7 @@ impl Turn<'_> {
             place: place(thread, self.private).to_owned(),
             server: name,
             url,
+            keyed,
             challenge,
             client: client.map(|id| GivenClient {
                 id: id.expose().to_owned(),
@@ -130,8 +133,51 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Where a login for this server goes, where one makes sense.
-    async fn place_of_login(&self, name: &ServerName) -> Result<(Url, CredentialId), Refusal> {
+    /// The address with the keys in it that it names; `None` where it names none.
+    async fn keyed(
+        &self,
+        server: &ServerName,
+        url: &Url,
+        written: &str,
+    ) -> Result<Option<Keyed>, Refusal> {
+        let (thread, place) = (self.thread, GivenFor::at(url));
+        let mut values = Vec::new();
+        for (_, name) in SecretName::all_in(written) {
+            let (wanted, place) = (name.clone(), place.clone());
+            let value = self
+                .stored(move |store| store.secret(thread, &wanted, &place))
+                .await?;
+            let Some(value) = value else {
+                return Err(Refusal::Plain(format!(
+                    "The key `{name}` in the address of {server} has no value here for that address. Give it with \
+                     `/mcp secrets set {name} for {server}`, then log in."
+                )));
+            };
+            values.push((name, value));
+        }
+        if values.is_empty() {
+            return Ok(None);
+        }
+        let value_of = |name: &SecretName| {
+            let mut values = values.iter();
+            values
+                .find(|(known, _)| known == name)
+                .map(|(_, secret): &(SecretName, Secret)| secret.expose())
+        };
+        let url = Url::parse(&address_with(written, value_of)).map_err(|_| {
+            Refusal::Plain(format!(
+                "The address of {server} is no URL with its key in it. Give it another key with `/mcp secrets set`."
+            ))
+        })?;
+        let keys = values.into_iter().map(|(_, value)| value).collect();
+        Ok(Some(Keyed { url, keys }))
+    }
+
+    /// Where a login for this server goes, where one makes sense; and its address as it is written.
+    async fn place_of_login(
+        &self,
+        name: &ServerName,
+    ) -> Result<(Url, CredentialId, String), Refusal> {
         let loaded = self.loaded().await?;
         let Some(server) = any_remote(&loaded, name.as_str()) else {
             return Err(Refusal::Plain(format!(
@@ -174,7 +220,7 @@ impl Turn<'_> {
             .map_err(|_| Refusal::Plain(format!("The address of {name} is no URL.")))?;
         self.has_its_login(name, credential, &server.url, &loaded.config)
             .await?;
-        Ok((url, credential.clone()))
+        Ok((url, credential.clone(), server.url.clone()))
     }
 
     /// The link was made, or could not be.

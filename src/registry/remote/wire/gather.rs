@@ -4,7 +4,7 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use super::{Mend, TOKEN, Trouble};
-use crate::config::SecretName;
+use crate::config::{SecretName, address_with};
 use crate::registry::text::one_line;
 use crate::registry::{Keys, Stage};
 use crate::secret::Secret;
@@ -21,21 +21,14 @@ pub(super) struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
-    /// The address with its secrets in place. They stand there as they were given, so that one that was taken out of an
-    /// address comes back to the letter; what would end the path or the query early does not.
+    /// The address with its secrets in place.
     pub(super) async fn address(&mut self, address: &str) -> Result<String, Trouble> {
-        let places = SecretName::all_in(address);
-        let mut filled = String::with_capacity(address.len());
-        let mut from = 0;
-        for (place, name) in places {
-            filled.push_str(&address[from..place.start]);
+        let mut values = Vec::new();
+        for (_, name) in SecretName::all_in(address) {
             let secret = self.written(&name).await?;
-            let carried = secret.expose().trim().replace('#', "%23");
-            filled.push_str(&carried.replace('\\', "%5C"));
-            from = place.end;
+            values.push((name, secret));
         }
-        filled.push_str(&address[from..]);
-        Ok(filled)
+        Ok(address_with(address, |name| exposed(&values, name)))
     }
 
     /// A header's value with its secrets in place.
@@ -104,4 +97,11 @@ impl Gathering<'_> {
         self.headers.insert(header, bytes);
         Ok(())
     }
+}
+
+fn exposed<'a>(values: &'a [(SecretName, Secret)], name: &SecretName) -> Option<&'a str> {
+    let mut values = values.iter();
+    values
+        .find(|(known, _)| known == name)
+        .map(|(_, secret)| secret.expose())
 }

@@ -8,7 +8,7 @@ use switchboard::chat::Answer;
 use switchboard::thread::ThreadId;
 
 use super::idp::{Idp, Protected, TOKEN, link_in, through_our_page, way_back};
-use super::{CANARY, LOCAL, open, remote, screen, world};
+use super::{CANARY, LOCAL, nowhere, open, remote, screen, world};
 use crate::support::chat::plain;
 use crate::support::hostile::{Far, Manners, Speaks, Wants};
 use crate::support::world::World;
@@ -403,5 +403,45 @@ async fn a_guess_at_what_a_server_speaks_is_corrected_after_the_login() {
     assert_eq!(kind(), "sse");
     let called = ann.says("/mcp call hub echo text=hello").await;
     assert!(called.contains("hello"), "{called}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d27_a_login_at_an_address_with_a_key_never_shows_the_key() {
+    let (world, (idp, far)) = (world(), protected().await);
+    let ann = world.ann();
+    let keyed = format!("{}?apiKey={CANARY}", far.url());
+    // The server names the whole address: no link carries that.
+    idp.seen.lock().unwrap().resource = keyed.clone();
+    ann.says(&format!("/mcp connect hub {keyed}")).await;
+    let refused = ann.presses("Apply").await;
+    insta::assert_snapshot!("login_with_a_key_refused", steady(&idp, &far, &refused));
+    // It names itself without the key.
+    idp.seen.lock().unwrap().resource = far.url();
+    let invited = ann.says("/mcp login hub").await;
+    let link = link_in(&invited).expect(&invited);
+    let named = url::Url::parse(&link).unwrap();
+    let mut named = named.query_pairs();
+    let resource = named.find(|(name, _)| name == "resource").unwrap().1;
+    assert_eq!(resource, far.url());
+    ann.says(&way_back(&invited)).await;
+    world
+        .sees(LOCAL, |shown| {
+            plain(&shown.view).contains("Logged in to *hub*")
+        })
+        .await;
+    let called = ann.says("/mcp call hub echo text=hello").await;
+    assert!(called.contains("hello"), "{called}");
+    let last = far.seen().into_iter().rfind(|seen| seen.path == "/mcp");
+    assert_eq!(last.unwrap().query, format!("apiKey={CANARY}"));
+    nowhere(&world, LOCAL);
+    // Without a value for the key there is no address to ask.
+    ann.says("/mcp secrets remove HUB_APIKEY").await;
+    ann.presses("Forget it").await;
+    let missing = ann.says("/mcp login hub").await;
+    assert!(
+        missing.contains("/mcp secrets set HUB_APIKEY for hub"),
+        "{missing}"
+    );
     world.close().await;
 }
