@@ -119,7 +119,7 @@ async fn keep(room: &Arc<Room>, id: &LoginId, login: Login) -> Result<(), OAuthE
         }
         if is_full {
             return Err(OAuthError::Refused(
-                "too many logins are under way; finish or cancel one, or wait a quarter of an hour"
+                "too many logins are under way; finish or cancel one, or wait ten minutes"
                     .to_owned(),
             ));
         }
@@ -282,11 +282,11 @@ mod tests {
         let id = "0123456789abcdef";
         assert_eq!(
             cookie("https://bot.example/base/oauth/callback", id, "v"),
-            "switchboard-0123456789ab=v; Path=/base/oauth/callback; Max-Age=900; HttpOnly; SameSite=Lax; Secure"
+            "switchboard-0123456789ab=v; Path=/base/oauth/callback; Max-Age=600; HttpOnly; SameSite=Lax; Secure"
         );
         assert_eq!(
             cookie("http://127.0.0.1:8787/oauth/callback", id, "v"),
-            "switchboard-0123456789ab=v; Path=/oauth/callback; Max-Age=900; HttpOnly; SameSite=Lax"
+            "switchboard-0123456789ab=v; Path=/oauth/callback; Max-Age=600; HttpOnly; SameSite=Lax"
         );
     }
 }

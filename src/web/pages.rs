@@ -123,7 +123,7 @@ pub(super) fn arrival(arrival: &Arrival) -> Page {
         Arrival::Unknown => page(
             StatusCode::NOT_FOUND,
             "This link is old",
-            "<p>A login can be used once and for 15 minutes, and this one is over or was never begun here.</p>\n\
+            "<p>A login can be used once and for 10 minutes, and this one is over or was never begun here.</p>\n\
              <p>If you came back a moment ago already, all is well: look into the chat. Else begin again there with \
              <code>/mcp login</code>.</p>",
         ),

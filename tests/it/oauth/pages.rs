@@ -100,7 +100,7 @@ async fn a_browser_goes_all_the_way_whether_a_proxy_keeps_the_path_or_not() {
         let cookie = left.header("set-cookie").unwrap();
         assert!(
             cookie.ends_with(
-                "; Path=/base/oauth/callback; Max-Age=900; HttpOnly; SameSite=Lax; Secure"
+                "; Path=/base/oauth/callback; Max-Age=600; HttpOnly; SameSite=Lax; Secure"
             )
         );
         let cookie = cookie.split(';').next().unwrap();
