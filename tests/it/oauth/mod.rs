@@ -4,6 +4,7 @@ mod back;
 mod begin;
 mod ends;
 mod pages;
+mod reach;
 mod stand;
 mod tokens;
 mod world;
