@@ -13,8 +13,8 @@ use super::discovery::{Discovered, discover};
 use super::record::{Authority, Credential, Login, Stage};
 use super::room::{Room, below};
 use super::{
-    Begin, Invitation, LIFETIME_MS, LoginId, LoginNews, OAuthError, StartPage, clients, ending,
-    random, tokens,
+    Begin, GivenClient, Invitation, LIFETIME_MS, LoginId, LoginNews, OAuthError, StartPage,
+    clients, ending, random, tokens,
 };
 
 /// More logins at once than people can have in mind.
@@ -29,6 +29,12 @@ pub(super) async fn begin(room: &Arc<Room>, mut ask: Begin) -> Result<Invitation
     ask.thread = room.thread_now(ask.thread).await;
     let mut found = discover(&room.parts.net, &ask.url, ask.challenge.as_deref()).await?;
     let earlier = tokens::read(room, ask.thread, &ask.credential).await?;
+    // A client is its issuer's: what the other one was told by hand is kept, and is not said to this one.
+    let is_others = |given: &GivenClient| {
+        let earlier = earlier.as_ref().map(|credential| &credential.authority);
+        earlier.is_some_and(|at| at.issuer != found.issuer && at.client.id == given.id)
+    };
+    ask.client = ask.client.filter(|given| !is_others(given));
     let earlier = earlier.filter(|credential| credential.authority.issuer == found.issuer);
     let (scopes, repeats) = wanted(&found, earlier.as_deref())?;
     let (client, reused) = clients::client(

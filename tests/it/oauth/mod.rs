@@ -2,6 +2,7 @@
 
 mod back;
 mod begin;
+mod bound;
 mod ends;
 mod pages;
 mod reach;
