@@ -276,6 +276,9 @@ pub enum OAuthError {
     /// It is another person's.
     #[error("this login is somebody else's")]
     NotYours,
+    /// It came back already, and waits for Finish.
+    #[error("this login came through already; press Finish")]
+    Waits,
     /// The authorization server did not give a token; a sentence for people.
     #[error("{0}")]
     Refused(String),
@@ -355,7 +358,7 @@ impl OAuth {
     }
 
     /// The person pasted the address that their browser was sent to. No cookie: the paste itself comes from who began.
-    /// What arrives is told by a notice as well; what fails is the answer alone.
+    /// What arrives is told by a notice, with the account, and waits for Finish; what fails is the answer alone.
     pub async fn pasted(
         &self,
         thread: ThreadId,

@@ -54,7 +54,7 @@ pub(in crate::desk) fn invitation(login: &Login, invitation: &Invitation) -> Vie
     let back = if invitation.through_us {
         "When you have agreed there, come back here and press Finish. The link is good for 10 minutes, for you alone."
     } else {
-        "After you agree, your browser may show an error page; copy its address and send it here. The link is good for 10 minutes, for you alone."
+        "After you agree, your browser may show an error page; copy its address, send it here, and press Finish. The link is good for 10 minutes, for you alone."
     };
     view.line(back)
         .row([login_button(login, LoginVerb::Cancel, "Cancel")])
@@ -220,6 +220,7 @@ pub(in crate::desk) fn oauth_words(error: &OAuthError) -> String {
         }
         OAuthError::Discovery(_)
         | OAuthError::NeedsClientId { .. }
+        | OAuthError::Waits
         | OAuthError::Refused(_)
         | OAuthError::Keep(_) => {
             let words = shortened(error.to_string().trim_end_matches('.'), 400);

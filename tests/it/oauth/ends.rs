@@ -148,9 +148,10 @@ async fn time_ends_a_login_with_a_word_and_nothing_of_it_works_any_more() {
 async fn d24_a_state_is_good_for_ten_minutes_and_no_second_longer() {
     for (seconds, is_taken) in [(10 * 60 - 1, true), (10 * 60 + 1, false)] {
         for is_public in [true, false] {
-            let world = match is_public {
-                true => World::public().await,
-                false => World::bare().await,
+            let world = if is_public {
+                World::public().await
+            } else {
+                World::bare().await
             };
             let made = world.begin().await.unwrap();
             let (address, cookie) = world.leave(&made).await;

@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -31,6 +33,8 @@ pub(in crate::desk) struct Seen {
     pub(in crate::desk) codes: Vec<String>,
     /// The access token that it gives instead of [`TOKEN`].
     pub(in crate::desk) gives: Option<&'static str>,
+    /// Who logged in, by its id token.
+    pub(in crate::desk) email: Option<&'static str>,
     /// The refresh token, likewise.
     pub(in crate::desk) refreshes_by: Option<&'static str>,
 }
@@ -111,7 +115,7 @@ impl Protected {
         ann.says(&format!("/mcp connect hub {}", self.far.url()))
             .await;
         let invited = ann.presses("Apply").await;
-        ann.says(&way_back(&invited)).await;
+        pasted_and_finished(world, &invited).await;
         world
             .sees(LOCAL, |shown| {
                 plain(&shown.view).contains("Logged in to *hub*")
@@ -165,6 +169,16 @@ pub(in crate::desk) fn way_back(text: &str) -> String {
     )
 }
 
+/// Ann pastes where her browser was sent back to, sees whose account it is, and finishes.
+pub(in crate::desk) async fn pasted_and_finished(world: &World, invited: &str) {
+    let ann = world.ann();
+    ann.says(&way_back(invited)).await;
+    world
+        .sees(LOCAL, |shown| plain(&shown.view).contains("[Finish]"))
+        .await;
+    ann.presses("Finish").await;
+}
+
 async fn metadata(State(Shared(base, seen)): State<Shared>, uri: Uri) -> Json<Value> {
     let seen = seen.lock().unwrap();
     if uri.path().contains("protected-resource") {
@@ -198,9 +212,12 @@ async fn token(
     let code = form.get("code").cloned().unwrap_or_default();
     let mut seen = seen.lock().unwrap();
     seen.codes.push(code);
-    Json(
-        json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": seen.refreshes_by.unwrap_or("rt-1"), "scope": "read"}),
-    )
+    let mut answer = json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": seen.refreshes_by.unwrap_or("rt-1"), "scope": "read"});
+    if let Some(email) = seen.email {
+        let claims = URL_SAFE_NO_PAD.encode(json!({"sub": "42", "email": email}).to_string());
+        answer["id_token"] = json!(format!("e30.{claims}.x"));
+    }
+    Json(answer)
 }
 
 async fn revoke(
