@@ -76,7 +76,7 @@ pub const TABLE: &[Entry] = &[
         summary: "log in at a remote server",
         help: "Gives you a link to log in at a server that wants it. You agree there, come back here and press Finish; \
                from then on everybody in this chat uses that server's tools with your account. Only who began a login \
-               can finish it, within 15 minutes. A client id is needed only where the server says so.",
+               can finish it, within 10 minutes. A client id is needed only where the server says so.",
         examples: &["/mcp login linear"],
     },
     Entry {

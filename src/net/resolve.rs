@@ -13,6 +13,9 @@ use crate::policy::AddressRules;
 /// So many lookups at once. Each holds a thread that cannot be stopped, so a slow name must not eat them all.
 const LOOKUPS: usize = 64;
 
+/// How a name is asked for. A pointer, so that a test can say what names mean.
+type Ask = fn(&str) -> io::Result<Vec<IpAddr>>;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The client's resolver.
@@ -20,6 +23,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Resolver {
     judge: Arc<Judge>,
     lookups: Arc<Semaphore>,
+    ask: Ask,
 }
 
 impl Resolver {
@@ -27,7 +31,15 @@ impl Resolver {
         Self {
             judge,
             lookups: Arc::new(Semaphore::new(LOOKUPS)),
+            ask: of_the_system,
         }
+    }
+
+    /// With other answers than the system's.
+    #[cfg(test)]
+    pub(super) fn asking(mut self, ask: Ask) -> Self {
+        self.ask = ask;
+        self
     }
 
     pub(super) fn rules(&self) -> &AddressRules {
@@ -38,13 +50,11 @@ impl Resolver {
     /// [`crate::policy::AddressProblem`].
     pub(super) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, BoxError> {
         let permit = Arc::clone(&self.lookups).acquire_owned().await?;
-        let owned = name.to_owned();
+        let (owned, ask) = (name.to_owned(), self.ask);
         let answers = tokio::task::spawn_blocking(move || {
             // Held by the thread itself: whoever asked may have gone meanwhile.
             let _permit = permit;
-            (owned.as_str(), 0)
-                .to_socket_addrs()
-                .map(|answers| answers.map(|answer| answer.ip()).collect::<Vec<_>>())
+            ask(&owned)
         })
         .await??;
         self.filtered(answers)
@@ -66,6 +76,11 @@ impl Resolver {
             (true, None) => Err(io::Error::other("it has no address").into()),
         }
     }
+}
+
+fn of_the_system(name: &str) -> io::Result<Vec<IpAddr>> {
+    let answers = (name, 0).to_socket_addrs()?;
+    Ok(answers.map(|answer| answer.ip()).collect())
 }
 
 impl Resolve for Resolver {

@@ -1,5 +1,6 @@
 //! The client against real listeners on loopback.
 
+mod names;
 mod redirects;
 mod vouched;
 

@@ -92,7 +92,7 @@ pub(super) async fn pasted(
         let login = logins.get(&id.0).ok_or(OAuthError::Over)?;
         is_theirs(login)?;
         return match login.stage {
-            Stage::Arrived(_) if login.until_ms > room.now_ms() => Ok(id),
+            Stage::Arrived(_) if login.until_ms > room.now_ms() => Err(OAuthError::Waits),
             _ => Err(OAuthError::Over),
         };
     };

@@ -14,8 +14,8 @@ use super::keyed::Keys;
 use super::record::{Authority, Credential, Login, Stage};
 use super::room::{Room, below};
 use super::{
-    Begin, Invitation, LIFETIME_MS, LoginId, LoginNews, OAuthError, StartPage, clients, ending,
-    random, tokens,
+    Begin, GivenClient, Invitation, LIFETIME_MS, LoginId, LoginNews, OAuthError, StartPage,
+    clients, ending, random, tokens,
 };
 
 /// More logins at once than people can have in mind.
@@ -32,6 +32,12 @@ pub(super) async fn begin(room: &Arc<Room>, mut ask: Begin) -> Result<Invitation
     let asked = ask.keyed.as_ref().map_or(&ask.url, |keyed| &keyed.url);
     let mut found = discover(&room.parts.net, asked, ask.challenge.as_deref(), &keys).await?;
     let earlier = tokens::read(room, ask.thread, &ask.credential).await?;
+    // A client is its issuer's: what the other one was told by hand is kept, and is not said to this one.
+    let is_others = |given: &GivenClient| {
+        let earlier = earlier.as_ref().map(|credential| &credential.authority);
+        earlier.is_some_and(|at| at.issuer != found.issuer && at.client.id == given.id)
+    };
+    ask.client = ask.client.filter(|given| !is_others(given));
     let earlier = earlier.filter(|credential| credential.authority.issuer == found.issuer);
     let (scopes, repeats) = wanted(&found, earlier.as_deref())?;
     let (client, reused) = clients::client(
@@ -125,7 +131,7 @@ async fn keep(room: &Arc<Room>, id: &LoginId, login: Login) -> Result<(), OAuthE
         }
         if is_full {
             return Err(OAuthError::Refused(
-                "too many logins are under way; finish or cancel one, or wait a quarter of an hour"
+                "too many logins are under way; finish or cancel one, or wait ten minutes"
                     .to_owned(),
             ));
         }
@@ -288,11 +294,11 @@ mod tests {
         let id = "0123456789abcdef";
         assert_eq!(
             cookie("https://bot.example/base/oauth/callback", id, "v"),
-            "switchboard-0123456789ab=v; Path=/base/oauth/callback; Max-Age=900; HttpOnly; SameSite=Lax; Secure"
+            "switchboard-0123456789ab=v; Path=/base/oauth/callback; Max-Age=600; HttpOnly; SameSite=Lax; Secure"
         );
         assert_eq!(
             cookie("http://127.0.0.1:8787/oauth/callback", id, "v"),
-            "switchboard-0123456789ab=v; Path=/oauth/callback; Max-Age=900; HttpOnly; SameSite=Lax"
+            "switchboard-0123456789ab=v; Path=/oauth/callback; Max-Age=600; HttpOnly; SameSite=Lax"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Logins at servers that want OAuth: from a link to a stored token, its renewal, and its end.
 //!
 //! As the MCP authorization specification of 2025-11-25 and 2026-07-28 has it. A login is a record on disk, so it survives
-//! a restart; it belongs to one person in one thread for one server, ends after 15 minutes, and is used once. Its way:
+//! a restart; it belongs to one person in one thread for one server, ends after 10 minutes, and is used once. Its way:
 //! [`OAuth::begin`] (discovery, client id, link) → the person leaves through our start page → the authorization server
 //! sends them back ([`OAuth::arrive`], or the address pasted into the chat, [`OAuth::pasted`]) and the code becomes tokens
 //! that wait → the person presses Finish in the chat ([`OAuth::finish`]) and the tokens become the thread's.
@@ -38,7 +38,7 @@ use crate::secret::Secret;
 use crate::thread::ThreadId;
 
 /// A login can be finished for this long, in milliseconds.
-pub const LIFETIME_MS: i64 = 15 * 60 * 1000;
+pub const LIFETIME_MS: i64 = 10 * 60 * 1000;
 
 /// How long the end of the process waits for an answer of an authorization server.
 const SHUTDOWN: Duration = Duration::from_secs(10);
@@ -294,6 +294,9 @@ pub enum OAuthError {
     /// It is another person's.
     #[error("this login is somebody else's")]
     NotYours,
+    /// It came back already, and waits for Finish.
+    #[error("this login came through already; press Finish")]
+    Waits,
     /// The authorization server did not give a token; a sentence for people.
     #[error("{0}")]
     Refused(String),
@@ -373,7 +376,7 @@ impl OAuth {
     }
 
     /// The person pasted the address that their browser was sent to. No cookie: the paste itself comes from who began.
-    /// What arrives is told by a notice as well; what fails is the answer alone.
+    /// What arrives is told by a notice, with the account, and waits for Finish; what fails is the answer alone.
     pub async fn pasted(
         &self,
         thread: ThreadId,

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use rmcp::model::{ClientCapabilities, ClientConfig, Implementation, ProtocolVersion};
-use rmcp::service::{ClientCacheConfig, ClientInitializeError, Peer, RunningService, ServiceError};
+use rmcp::model::{ClientCapabilities, ClientConfig, ErrorData, Implementation, ProtocolVersion};
+use rmcp::service::{
+    ClientCacheConfig, ClientInitializeError, Peer, RequestContext, RunningService, ServiceError,
+};
 use rmcp::{ClientHandler, RoleClient};
 
 use super::Stage;
@@ -82,6 +84,17 @@ impl ClientHandler for Client {
             Implementation::new("switchboard", env!("CARGO_PKG_VERSION")),
         )
         .with_protocol_version(self.asks_for.clone())
+    }
+
+    /// rmcp would answer that there are none. Nothing was offered, so there is nothing to ask.
+    #[expect(deprecated, reason = "servers of older revisions ask")]
+    async fn list_roots(
+        &self,
+        _: RequestContext<RoleClient>,
+    ) -> Result<rmcp::model::ListRootsResult, ErrorData> {
+        Err(ErrorData::method_not_found::<
+            rmcp::model::ListRootsRequestMethod,
+        >())
     }
 }
 

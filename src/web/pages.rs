@@ -32,6 +32,9 @@ pub(super) struct Page {
     form: &'static str,
 }
 
+/// The form of a page without one.
+const NO_FORM: &str = "'none'";
+
 /// What a person sees before they leave.
 pub(super) fn start(start: &StartPage) -> Page {
     let wants = if is_you(&start.who) {
@@ -123,7 +126,7 @@ pub(super) fn arrival(arrival: &Arrival) -> Page {
         Arrival::Unknown => page(
             StatusCode::NOT_FOUND,
             "This link is old",
-            "<p>A login can be used once and for 15 minutes, and this one is over or was never begun here.</p>\n\
+            "<p>A login can be used once and for 10 minutes, and this one is over or was never begun here.</p>\n\
              <p>If you came back a moment ago already, all is well: look into the chat. Else begin again there with \
              <code>/mcp login</code>.</p>",
         ),
@@ -193,8 +196,7 @@ pub(super) fn safe(mut response: Response<Body>) -> Response<Body> {
             "default-src 'none'; base-uri 'none'; frame-ancestors 'none'",
         ),
         (CACHE_CONTROL, "no-store"),
-        // Not `no-referrer`: browsers would not name the origin of our own forms either.
-        (REFERRER_POLICY, "same-origin"),
+        (REFERRER_POLICY, "no-referrer"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (X_FRAME_OPTIONS, "DENY"),
     ];
@@ -222,6 +224,11 @@ impl Page {
         );
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             headers.insert(CONTENT_SECURITY_POLICY, policy);
+        }
+        // Under `no-referrer` browsers send a form with `Origin: null` (Fetch, "append a request `Origin` header"), and a
+        // form of ours could not be told from another site's. Outside this origin nothing is named either way.
+        if self.form != NO_FORM {
+            headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
         }
         response
     }
@@ -256,7 +263,7 @@ fn page(status: StatusCode, title: &str, body: &str) -> Page {
             "<section>\n<h1>{}</h1>\n{body}\n</section>\n",
             escaped(title)
         ),
-        form: "'none'",
+        form: NO_FORM,
     }
 }
 

@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d09_a_form_of_another_site_is_not_taken() {
+    fn d25_a_form_of_another_site_is_not_taken() {
         const OWN: &str = "https://bot.example";
         for (headers, expected) in [
             (&[][..], true),

@@ -72,6 +72,37 @@ fn pages_say_which_server_which_chat_and_what_is_next() {
 }
 
 #[test]
+fn d32_pages_with_a_form_name_their_origin_to_it_and_no_page_names_more() {
+    let pages = arrivals().map(|(_, arrival)| pages::arrival(&arrival));
+    let forms = [
+        pages::start(&begun()),
+        pages::entry("the token", None),
+        pages::entry("the token", Some("It is too long.")),
+    ];
+    let others = [
+        pages::entry_taken("the token"),
+        pages::entry_over(),
+        pages::nothing_here(),
+    ];
+    let all = pages.into_iter().chain(others).map(|page| (page, false));
+    let all = all.chain(forms.into_iter().map(|page| (page, true)));
+    for (page, has_form) in all {
+        let html = page.html();
+        assert_eq!(html.contains("<form"), has_form, "{html}");
+        let response = page.into_response();
+        let policy = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        let expected = if has_form {
+            "same-origin"
+        } else {
+            "no-referrer"
+        };
+        assert_eq!(policy("referrer-policy"), expected, "{html}");
+        let nowhere = policy("content-security-policy").contains("form-action 'none'");
+        assert_eq!(nowhere, !has_form, "{html}");
+    }
+}
+
+#[test]
 fn text_of_strangers_stays_text() {
     let evil = || "\"><script>alert('1')</script>&amp;\u{7}".to_owned();
     let start = pages::start(&StartPage {

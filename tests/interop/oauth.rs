@@ -182,7 +182,9 @@ async fn without_a_public_url_the_address_is_pasted_back() {
     let walk = browse(&link, &["--stop-at", &callback]).await;
     assert!(walk.final_url.starts_with(&callback), "{walk:?}");
     let before = all.world.chat.deleted().len();
-    let done = all.says(&walk.final_url, "Logged in to").await;
+    let arrived = all.says(&walk.final_url, "[Finish]").await;
+    assert!(arrived.contains("Account"), "{arrived}");
+    let done = all.presses("Finish", "Logged in to").await;
     assert!(done.contains("2 tools"), "{done}");
     // There is a code in it.
     assert_eq!(all.world.chat.deleted().len(), before + 1);

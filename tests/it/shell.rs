@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::support::hostile::{Far, Manners};
 use crate::support::world::PROGRAM;
 
 #[allow(
@@ -378,4 +379,85 @@ fn secrets_are_sealed_anew_from_the_shell_and_none_is_told() {
         !bad.status.success() && text.contains("SWITCHBOARD_VAULT_KEYS"),
         "{text}"
     );
+}
+
+/// With the token of the bot really there to be taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn d29_no_remote_server_is_sent_what_is_the_bots_own_or_another_threads() {
+    const OWN: &str = "123456789:AAH-canary-own-token";
+    const OTHERS: &str = "canary-of-another-thread";
+    let far = Far::start(Manners::default()).await;
+    let folder = tempfile::tempdir().unwrap();
+    let says = |thread: &str, line: &str| {
+        let data = folder.path().to_str().unwrap();
+        let output = switchboard(&["do", "--thread", thread, "--data", data, "--yes"])
+            .args(["--", line])
+            .env("TELOXIDE_TOKEN", OWN)
+            .env("SWITCHBOARD_ALLOW_HTTP", "true")
+            .env("SWITCHBOARD_ALLOW_CIDRS", "127.0.0.1/32")
+            .output()
+            .unwrap();
+        let told = said(&output);
+        assert!(!told.contains(OWN) && !told.contains(OTHERS), "{told}");
+        told
+    };
+    let url = far.url();
+    // It is sent where it belongs, by its own thread: the others have no other way to it.
+    let applied = says("tg43", &format!("/mcp connect far {url} --bearer {OTHERS}"));
+    assert!(applied.contains("far · 8 tools"), "{applied}");
+    let is_sent = |what: &str| far.count(|seen| format!("{seen:?}").contains(what));
+    assert!(is_sent(OTHERS) > 0, "{:?}", far.seen());
+    let theirs = far.seen().len();
+
+    for (number, text) in [
+        "${env:TELOXIDE_TOKEN}",
+        "${TELOXIDE_TOKEN}",
+        "$TELOXIDE_TOKEN",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for (kind, line) in [
+            ("header", format!("{url} --header 'X-Own: {text}'")),
+            ("address", format!("{url}?own={text}")),
+            ("path", format!("{url}/{text}")),
+        ] {
+            let name = format!("{kind}{number}");
+            says("tg42", &format!("/mcp connect {name} {line}"));
+            says("tg42", &format!("/mcp call {name} echo text={text}"));
+        }
+    }
+    // It went there as the text that it is.
+    assert!(is_sent("${env:TELOXIDE_TOKEN}") > 0, "nothing was tried");
+
+    let taken = "${secret:FAR_TOKEN}";
+    let applied = says(
+        "tg42",
+        &format!("/mcp connect by-hand {url} --header 'X-Own: x'"),
+    );
+    assert!(applied.contains("by-hand · 8 tools"), "{applied}");
+    for line in [
+        format!("{url} --header 'X-Own: {taken}'"),
+        format!("{url} --header 'Authorization: Bearer {taken}'"),
+        format!("{url}?own={taken}"),
+    ] {
+        says("tg42", &format!("/mcp connect taken {line}"));
+        says("tg42", "/mcp call taken echo text=x");
+    }
+    // By hand on the host, where the header was agreed to with another value.
+    let file = folder.path().join("users/tg42/mcp_remote.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let edited = text.replace("\"X-Own\": \"x\"", &format!("\"X-Own\": \"{taken}\""));
+    assert_ne!(edited, text);
+    crate::support::world::write(&file, &edited);
+    says("tg42", "/mcp call by-hand echo text=x");
+    says("tg42", "/mcp connect by-hand");
+    says("tg42", "/mcp call by-hand echo text=x");
+
+    assert!(far.seen().len() > theirs);
+    for seen in &far.seen()[theirs..] {
+        let text = format!("{seen:?}");
+        assert!(!text.contains(OTHERS), "{text}");
+    }
+    assert_eq!(is_sent(OWN), 0, "{:?}", far.seen());
 }

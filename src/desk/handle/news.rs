@@ -122,7 +122,7 @@ pub(in crate::desk) async fn news(
             turn.pressed = message;
             turn.say(screens::login_dropped()).await
         }
-        News::Pasted { pasted, .. } => turn.pasted(pasted).await,
+        News::Pasted { pasted, .. } => turn.pasted(pasted),
         News::LoginWanted {
             wish,
             challenge,

@@ -49,9 +49,9 @@ pub(in crate::desk) fn invitation(login: &Login, invitation: &Invitation) -> Vie
         view = view.line(Text::from("Open this link: ").code(link));
     }
     let back = if invitation.through_us {
-        "When you have agreed there, come back here and press Finish. The link is good for 15 minutes, for you alone."
+        "When you have agreed there, come back here and press Finish. The link is good for 10 minutes, for you alone."
     } else {
-        "After you agree, your browser may show an error page; copy its address and send it here. The link is good for 15 minutes, for you alone."
+        "After you agree, your browser may show an error page; copy its address, send it here, and press Finish. The link is good for 10 minutes, for you alone."
     };
     view.line(back)
         .row([login_button(login, LoginVerb::Cancel, "Cancel")])
@@ -145,7 +145,7 @@ pub(in crate::desk) fn login_expired(server: &str) -> View {
     View::error(
         Text::from("Nobody came back from the login to ")
             .bold(server)
-            .plain(" within 15 minutes, so its link is over. Nothing was changed."),
+            .plain(" within 10 minutes, so its link is over. Nothing was changed."),
     )
     .row(again(server))
 }
@@ -217,6 +217,7 @@ pub(in crate::desk) fn oauth_words(error: &OAuthError) -> String {
         }
         OAuthError::Discovery(_)
         | OAuthError::NeedsClientId { .. }
+        | OAuthError::Waits
         | OAuthError::Refused(_)
         | OAuthError::Keep(_) => {
             let words = shortened(error.to_string().trim_end_matches('.'), 400);

@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn redirects_keep_to_what_they_may() {
+async fn d28_redirects_keep_to_what_they_may_and_own_headers_stay_at_their_origin() {
     let (server, other) = (server().await, server().await);
     let all = "accept: application/json, authorization: Bearer canary, content-type: text/plain, cookie: canary=1";
     let kept = format!("{all}, {AGENT}, x-key: canary");
@@ -74,7 +74,7 @@ async fn redirects_keep_to_what_they_may() {
 }
 
 #[tokio::test]
-async fn redirects_are_judged_and_counted() {
+async fn d21_redirects_are_judged_and_counted() {
     let server = server().await;
     let sent_to = async |at: &str| {
         let url = format!("http://{server}/to/302?at={}", encoded(at));

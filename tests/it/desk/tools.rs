@@ -11,7 +11,9 @@ use switchboard::policy::HostPolicy;
 use switchboard::registry::{CallError, CallRequest, Ruling};
 use switchboard::thread::ThreadId;
 
+use super::remote::LOCAL;
 use crate::support::chat::{plain, steady};
+use crate::support::hostile::{Far, Manners, Speaks};
 use crate::support::world::{Person, World, misbehave};
 
 /// A server whose tools a test writes down.
@@ -507,4 +509,86 @@ async fn d20_sampling_roots_and_elicitation_are_not_offered() {
     let params: Value = serde_json::from_slice(&std::fs::read(told).unwrap()).unwrap();
     assert_eq!(params["capabilities"], json!({}), "{params}");
     world.close().await;
+}
+
+/// Whether it is a refusal: method not found, or the one that the specification has for a question to people.
+fn is_no(answer: &Value) -> bool {
+    let id = answer["id"].as_str().unwrap_or_default();
+    match id.trim_start_matches("our-") {
+        "elicitation/create" => {
+            answer["error"]["code"] == -32601 || answer["result"] == json!({"action": "decline"})
+        }
+        "sampling/createMessage" | "roots/list" => answer["error"]["code"] == -32601,
+        other => panic!("an answer to {other}: {answer}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d20_what_a_local_server_asks_during_a_call_is_refused_and_seen_by_nobody() {
+    let world = World::open();
+    let ann = world.ann();
+    let offered = Offered::new(&json!([tool("ask", "It asks.")]));
+    offered.is_added(&ann, "risk").await;
+    let called = ann.says("/mcp call risk ask").await;
+    for expected in [
+        "our-elicitation/create: {\"action\":\"decline\"}",
+        "our-roots/list: -32601",
+        "our-sampling/createMessage: -32601",
+    ] {
+        assert!(called.contains(expected), "{expected}: {called}");
+    }
+    let transcript = world.transcript(LOCAL);
+    assert!(!transcript.contains("canary-question"), "{transcript}");
+    world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d20_what_a_remote_server_asks_during_a_call_is_refused_and_seen_by_nobody() {
+    for speaks in [Speaks::Json, Speaks::Events, Speaks::Legacy] {
+        let world = World::open_with(super::remote::open);
+        let far = Far::start(Manners::speaking(speaks)).await;
+        let ann = world.ann();
+        ann.says(&format!("/mcp connect far {}", far.url())).await;
+        ann.presses("Apply").await;
+        far.until("the stream is open", |far| far.streams() == 1)
+            .await;
+        let answers = || -> Vec<Value> {
+            let bodies = far.seen().into_iter().map(|seen| seen.body);
+            bodies
+                .filter(|body| body["id"].as_str().is_some_and(|id| id.starts_with("our-")))
+                .collect()
+        };
+        let asks = async {
+            far.until("the call is there", |far| far.waiting() == 1)
+                .await;
+            let text = json!({"type": "text", "text": "canary-question"});
+            let schema = json!({"type": "object", "properties": {"password": {"type": "string"}}});
+            for (method, params) in [
+                (
+                    "sampling/createMessage",
+                    json!({"messages": [{"role": "user", "content": text}], "maxTokens": 9}),
+                ),
+                ("roots/list", json!({})),
+                (
+                    "elicitation/create",
+                    json!({"message": "canary-question: your password?", "requestedSchema": schema}),
+                ),
+            ] {
+                far.push(&json!({"jsonrpc": "2.0", "id": format!("our-{method}"), "method": method, "params": params}));
+            }
+            far.until("all are answered", |_| answers().len() == 3)
+                .await;
+            far.open_gate();
+        };
+        let (_, ()) = tokio::join!(ann.says("/mcp call far wait"), asks);
+        world
+            .sees(LOCAL, |shown| plain(&shown.view).contains("waited"))
+            .await;
+        for answer in answers() {
+            assert!(is_no(&answer), "{speaks:?}: {answer}");
+        }
+        let transcript = world.transcript(LOCAL);
+        assert!(!transcript.contains("canary-question"), "{transcript}");
+        world.close().await;
+    }
 }

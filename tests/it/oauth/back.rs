@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
+use switchboard::config::CredentialId;
 use switchboard::oauth::{Arrival, LoginNews, OAuthError};
 
 use super::stand::Stand;
@@ -260,7 +261,7 @@ async fn a_client_that_the_server_forgot_is_registered_anew() {
 }
 
 #[tokio::test]
-async fn a_pasted_address_is_taken_from_who_began_and_where() {
+async fn d25_a_pasted_address_is_taken_from_who_began_and_where_and_for_its_server() {
     let mut world = World::bare().await;
     let made = world.begin().await.unwrap();
     let query = world.stand.consent(&made.link);
@@ -290,10 +291,23 @@ async fn a_pasted_address_is_taken_from_who_began_and_where() {
     // Again it says nothing new.
     assert_eq!(
         world.oauth.pasted(HERE, &ann, &address).await,
-        Ok(made.id.clone())
+        Err(OAuthError::Waits)
     );
     assert_eq!(world.stand.seen("/token").len(), 1);
+    assert!(world.token().await.is_err(), "it is used before Finish");
+    assert_eq!(
+        world.oauth.finish(&made.id, &eve).await,
+        Err(OAuthError::NotYours)
+    );
+    // Another server of hers has a login under way, which is none the wiser.
+    let mut other = world.ask("");
+    other.credential = CredentialId::new("other-1").unwrap();
+    let other = world.oauth.begin(other).await.unwrap();
+    assert_eq!(world.finish(&other.id).await, Err(OAuthError::Over));
     world.finish(&made.id).await.unwrap();
+    assert!(world.token().await.is_ok());
+    let id = CredentialId::new("other-1").unwrap();
+    assert!(!world.oauth.has_login(HERE, &id).await);
     assert_eq!(
         world.oauth.pasted(HERE, &ann, &address).await,
         Err(OAuthError::Over)

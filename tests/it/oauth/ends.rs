@@ -129,7 +129,7 @@ async fn time_ends_a_login_with_a_word_and_nothing_of_it_works_any_more() {
         made.until_ms,
         world.clock.load(Ordering::SeqCst) + LIFETIME_MS
     );
-    world.later(15 * 60);
+    world.later(10 * 60);
     assert_eq!(
         world.oauth.arrive(&query, cookie.as_deref()).await,
         Arrival::Unknown
@@ -145,11 +145,49 @@ async fn time_ends_a_login_with_a_word_and_nothing_of_it_works_any_more() {
 }
 
 #[tokio::test]
+async fn d24_a_state_is_good_for_ten_minutes_and_no_second_longer() {
+    for (seconds, is_taken) in [(10 * 60 - 1, true), (10 * 60 + 1, false)] {
+        for is_public in [true, false] {
+            let world = if is_public {
+                World::public().await
+            } else {
+                World::bare().await
+            };
+            let made = world.begin().await.unwrap();
+            let (address, cookie) = world.leave(&made).await;
+            let query = world.stand.consent(&address);
+            world.later(seconds);
+            let arrived = if is_public {
+                let arrival = world.oauth.arrive(&query, cookie.as_deref()).await;
+                assert!(
+                    is_taken || arrival == Arrival::Unknown,
+                    "{seconds}: {arrival:?}"
+                );
+                matches!(arrival, Arrival::Welcome { .. })
+            } else {
+                let pasted = world.oauth.pasted(HERE, &person("tg:1").id, &query).await;
+                assert!(
+                    is_taken || pasted == Err(OAuthError::Over),
+                    "{seconds}: {pasted:?}"
+                );
+                pasted.is_ok()
+            };
+            assert_eq!(arrived, is_taken, "{seconds} {is_public}");
+            assert_eq!(
+                world.stand.seen("/token").len(),
+                usize::from(is_taken),
+                "{seconds} {is_public}: the code went on"
+            );
+        }
+    }
+}
+
+#[tokio::test]
 async fn time_passes_by_itself() {
     let mut world = World::public().await;
     let made = world.begin().await.unwrap();
     tokio::time::pause();
-    world.later(15 * 60);
+    world.later(10 * 60);
     // The clock of the computer may jump: it is looked at every minute.
     tokio::time::advance(std::time::Duration::from_secs(61)).await;
     let notice = world.notices.recv().await.unwrap();
@@ -160,7 +198,7 @@ async fn time_passes_by_itself() {
 async fn what_ended_while_the_bot_was_away_is_told_at_start() {
     let mut world = World::public().await;
     let made = world.begin().await.unwrap();
-    world.later(16 * 60);
+    world.later(11 * 60);
     world.restart();
     assert_eq!(world.news(&made.id).await, LoginNews::Expired);
     assert!(world.disk.logins.lock().unwrap().is_empty());
@@ -173,7 +211,7 @@ async fn tokens_that_nobody_fetches_are_revoked() {
         let made = world.begin().await.unwrap();
         world.arrive(&made).await;
         if by_time {
-            world.later(16 * 60);
+            world.later(11 * 60);
             world.restart();
             assert_eq!(world.news(&made.id).await, LoginNews::Expired);
         } else {
@@ -196,7 +234,7 @@ async fn a_reused_client_that_nobody_comes_back_with_is_registered_anew() {
     let mut world = World::public().await;
     world.log_in().await;
     let made = world.begin().await.unwrap();
-    world.later(16 * 60);
+    world.later(11 * 60);
     world.restart();
     assert_eq!(world.news(&made.id).await, LoginNews::Expired);
     world.oauth.shutdown().await;

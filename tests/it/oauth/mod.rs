@@ -2,8 +2,10 @@
 
 mod back;
 mod begin;
+mod bound;
 mod ends;
 mod pages;
+mod reach;
 mod stand;
 mod tokens;
 mod world;

@@ -100,7 +100,7 @@ async fn a_browser_goes_all_the_way_whether_a_proxy_keeps_the_path_or_not() {
         let cookie = left.header("set-cookie").unwrap();
         assert!(
             cookie.ends_with(
-                "; Path=/base/oauth/callback; Max-Age=900; HttpOnly; SameSite=Lax; Secure"
+                "; Path=/base/oauth/callback; Max-Age=600; HttpOnly; SameSite=Lax; Secure"
             )
         );
         let cookie = cookie.split(';').next().unwrap();
@@ -174,23 +174,39 @@ async fn d32_every_answer_has_the_headers_that_keep_it_safe() {
     let pages = Pages::of(&world).await;
     let made = world.begin().await.unwrap();
     let start = format!("/oauth/start/{}", nonce(&made));
+    let waiting = world.begin_for("tg:2").await.unwrap();
+    let (address, cookie) = world.leave(&waiting).await;
+    let (back, cookie) = (world.stand.consent(&address), cookie.unwrap());
+    let back = format!("/oauth/callback?{back}");
+    let (none, own) = ("no-referrer", "same-origin");
     let cases = [
-        ("GET", "/healthz", 200),
-        ("GET", "/base/healthz", 200),
-        ("GET", "/oauth/client.json", 200),
-        ("GET", "/base/oauth/client.json", 200),
-        ("GET", "/oauth/callback", 404),
-        ("GET", "/oauth/start/", 404),
-        ("GET", "/oauth/start/../../etc/passwd", 404),
-        ("GET", "/", 404),
-        ("GET", "/%00", 404),
-        ("POST", "/healthz", 405),
-        ("DELETE", &start, 405),
-        ("GET", &start, 200),
-        ("POST", &start, 303),
+        ("GET", "/healthz", 200, none),
+        ("GET", "/base/healthz", 200, none),
+        ("GET", "/oauth/client.json", 200, none),
+        ("GET", "/base/oauth/client.json", 200, none),
+        ("GET", "/oauth/callback", 404, none),
+        (
+            "GET",
+            "/oauth/callback?error=access_denied&state=x",
+            404,
+            none,
+        ),
+        ("GET", "/oauth/start/", 404, none),
+        ("GET", "/oauth/start/../../etc/passwd", 404, none),
+        ("GET", "/secret/x", 404, none),
+        ("GET", "/", 404, none),
+        ("GET", "/%00", 404, none),
+        ("POST", "/healthz", 405, none),
+        ("DELETE", &start, 405, none),
+        // The one page here with a form of ours, which is told by its origin.
+        ("GET", &start, 200, own),
+        ("POST", &start, 303, none),
+        ("HEAD", &back, 405, none),
+        ("GET", &back, 200, none),
+        ("GET", &back, 404, none),
     ];
-    for (method, path, status) in cases {
-        let answer = pages.ask(method, path, &[]).await;
+    for (method, path, status, referrer) in cases {
+        let answer = pages.ask(method, path, &[("Cookie", &cookie)]).await;
         assert_eq!(answer.status, status, "{method} {path}");
         let policy = answer.header("content-security-policy").unwrap();
         assert!(
@@ -198,7 +214,12 @@ async fn d32_every_answer_has_the_headers_that_keep_it_safe() {
         );
         assert!(!policy.contains("unsafe"));
         assert_eq!(answer.header("cache-control"), Some("no-store"));
-        assert_eq!(answer.header("referrer-policy"), Some("same-origin"));
+        assert_eq!(
+            answer.header("referrer-policy"),
+            Some(referrer),
+            "{method} {path}"
+        );
+        assert_eq!(answer.body.contains("<form"), referrer == own, "{path}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
         assert!(!answer.body.contains("<script"));
     }

@@ -48,8 +48,12 @@ pub struct Bent {
     pub clients: Vec<String>,
     /// The token endpoint waits for a permit before it answers, after it did its work.
     pub gate: Option<Arc<tokio::sync::Semaphore>>,
+    /// Paths that send on to elsewhere.
+    pub sends_on: HashMap<String, String>,
     codes: HashMap<String, (String, String)>,
     refresh: BTreeMap<String, usize>,
+    /// Tokens that were given.
+    issued: Vec<String>,
     counter: usize,
     /// Requests: path, form or JSON, and the client's proof of itself.
     pub seen: Vec<Seen>,
@@ -66,7 +70,12 @@ pub struct Seen {
 
 impl Stand {
     pub async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1").await
+    }
+
+    /// At another address of loopback.
+    pub async fn start_at(ip: &str) -> Self {
+        let listener = tokio::net::TcpListener::bind((ip, 0)).await.unwrap();
         let origin = format!("http://{}", listener.local_addr().unwrap());
         let state = Arc::new(Mutex::new(Bent {
             resource: json!({}),
@@ -81,8 +90,10 @@ impl Stand {
             grace: 0,
             clients: Vec::new(),
             gate: None,
+            sends_on: HashMap::new(),
             codes: HashMap::new(),
             refresh: BTreeMap::new(),
+            issued: Vec::new(),
             counter: 0,
             seen: Vec::new(),
         }));
@@ -122,6 +133,27 @@ impl Stand {
         seen.map(|seen| seen.body.clone()).collect()
     }
 
+    /// No token that was ever given stands in an address that was asked for (RFC 6750, 5.3).
+    pub fn no_token_in_an_address(&self) {
+        let bent = self.bent();
+        let tokens: Vec<&str> = bent
+            .seen
+            .iter()
+            .flat_map(|seen| [&seen.body["token"], &seen.body["refresh_token"]])
+            .chain([&bent.token["access_token"], &bent.token["refresh_token"]])
+            .filter_map(Value::as_str)
+            .chain(bent.issued.iter().map(String::as_str))
+            // Shorter ones stand in words.
+            .filter(|token| token.len() > 5)
+            .collect();
+        for seen in &bent.seen {
+            let address = format!("{}?{}", seen.path, seen.query);
+            for token in &tokens {
+                assert!(!address.contains(token), "{token} stands in {address}");
+            }
+        }
+    }
+
     /// The person logs in and consents: the query that their browser comes back with.
     pub fn consent(&self, address: &Url) -> String {
         let asked: HashMap<String, String> = address.query_pairs().into_owned().collect();
@@ -159,7 +191,10 @@ async fn answer(State((origin, state)): State<Inside>, request: Request) -> Resp
         let mut bent = state.lock().unwrap();
         let seen = seen(&parts.uri, &parts.headers, &body);
         bent.seen.push(seen.clone());
-        let response = bent.respond(&origin, &seen);
+        let response = match bent.sends_on.get(&seen.path) {
+            Some(to) => sent_on(to),
+            None => bent.respond(&origin, &seen),
+        };
         let gate = bent.gate.clone().filter(|_| seen.path == "/token");
         (response, gate)
     };
@@ -294,11 +329,23 @@ impl Bent {
             "expires_in": 3600,
             "refresh_token": refresh,
         });
+        let tokens = [&usual["access_token"], &usual["refresh_token"]];
+        self.issued
+            .extend(tokens.map(|token| token.as_str().unwrap().to_owned()));
         if !scope.is_empty() {
             usual["scope"] = json!(scope);
         }
         said(200, &merged(usual, &self.token))
     }
+}
+
+/// With the body of a POST, where that is followed.
+fn sent_on(to: &str) -> Response {
+    (
+        StatusCode::TEMPORARY_REDIRECT,
+        [(header::LOCATION, to.to_owned())],
+    )
+        .into_response()
 }
 
 fn said(status: u16, body: &Value) -> Response {

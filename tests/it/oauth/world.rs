@@ -58,6 +58,18 @@ pub struct World {
     pub clock: Arc<AtomicI64>,
     pub public: Option<Url>,
     pub operator: Vec<OperatorClient>,
+    /// Looks through all addresses that were asked for, at the end of each test.
+    _watch: Watch,
+}
+
+struct Watch(Stand);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.0.no_token_in_an_address();
+        }
+    }
 }
 
 impl World {
@@ -71,13 +83,24 @@ impl World {
         Self::start(None).await
     }
 
+    /// As [`World::public`], with everything at 127.0.0.2: nothing else of loopback may be spoken to.
+    pub async fn walled() -> Self {
+        let public = Some(Url::parse(PUBLIC).unwrap());
+        Self::start_at(Stand::start_at("127.0.0.2").await, public)
+    }
+
     async fn start(public: Option<Url>) -> Self {
-        let stand = Stand::start().await;
+        Self::start_at(Stand::start().await, public)
+    }
+
+    fn start_at(stand: Stand, public: Option<Url>) -> Self {
         let disk = Arc::new(Disk::default());
         let clock = Arc::new(AtomicI64::new(1_700_000_000_000));
         let life = Life::new(&disk);
-        let (oauth, notices) = OAuth::start(parts(&life, &clock, public.clone(), Vec::new()));
+        let parts = parts(&stand, &life, &clock, public.clone(), Vec::new());
+        let (oauth, notices) = OAuth::start(parts);
         Self {
+            _watch: Watch(stand.clone()),
             stand,
             disk,
             life,
@@ -94,6 +117,7 @@ impl World {
         self.life.is_dead.store(true, Ordering::SeqCst);
         self.life = Life::new(&self.disk);
         let (oauth, notices) = OAuth::start(parts(
+            &self.stand,
             &self.life,
             &self.clock,
             self.public.clone(),
@@ -123,6 +147,13 @@ impl World {
 
     pub async fn begin(&self) -> Result<Invitation, OAuthError> {
         self.oauth.begin(self.ask("")).await
+    }
+
+    /// Somebody else's.
+    pub async fn begin_for(&self, by: &str) -> Result<Invitation, OAuthError> {
+        let mut ask = self.ask("");
+        ask.by = person(by);
+        self.oauth.begin(ask).await
     }
 
     /// Where the person logs in, and the cookie of their browser.
@@ -188,6 +219,7 @@ impl World {
 }
 
 pub fn parts(
+    stand: &Stand,
     life: &Arc<Life>,
     clock: &Arc<AtomicI64>,
     public_url: Option<Url>,
@@ -195,7 +227,11 @@ pub fn parts(
 ) -> OAuthParts {
     let rules = AddressRules {
         allow_http: true,
-        allow: vec!["127.0.0.1/32".parse().unwrap()],
+        allow: vec![
+            format!("{}/32", stand.url().host_str().unwrap())
+                .parse()
+                .unwrap(),
+        ],
     };
     let clock = Arc::clone(clock);
     OAuthParts {

@@ -35,7 +35,7 @@ fn needs_login(state: &ServerState) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_headers_go_with_every_request_and_into_no_log() {
+async fn d28_keys_and_headers_go_with_every_request_and_into_no_log_or_address() {
     side_by_side(ALL, async |speaks| {
         for auth in [
             RemoteAuth::Bearer(secret_name()),
@@ -81,6 +81,8 @@ async fn keys_and_headers_go_with_every_request_and_into_no_log() {
             assert!(!said.contains(CANARY), "a server may not repeat it: {said}");
             for seen in far.seen() {
                 assert_eq!(seen.header("x-own"), Some("my own"), "{seen:?}");
+                let address = format!("{}?{}", seen.path, seen.query);
+                assert!(!address.contains(CANARY), "{address}");
                 assert_eq!(seen.header(header.0), Some(header.1.as_str()), "{seen:?}");
             }
             let logs = room.registry.logs(THREAD, &name_of("far")).unwrap();
@@ -228,7 +230,7 @@ async fn a_call_that_needs_more_rights_says_which_and_hurts_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_and_tokens_go_to_no_other_place() {
+async fn d28_keys_and_tokens_go_to_no_other_place() {
     let other = far(Manners::default()).await;
     side_by_side(ALL, async |speaks| {
         let far = far(Manners::speaking(speaks)).await;

@@ -375,6 +375,36 @@ async fn a_redirect_leads_nowhere_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn d21_metadata_that_is_said_to_be_at_a_private_place_is_not_fetched_there() {
+    let room = Room::new();
+    let private = Far::start_at(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), Manners::default()).await;
+    let wants = |tokens: &[&str]| Wants::Token {
+        tokens: tokens.iter().map(|token| (*token).to_owned()).collect(),
+        challenge: None,
+        metadata: true,
+    };
+    private.change(|manners| manners.wants = wants(&[]));
+    let other = far(Manners::default().wanting(wants(&[]))).await;
+    for (to, expected) in [
+        (&private, AuthWanted::Unknown),
+        // That redirects are followed at all.
+        (&other, AuthWanted::OAuth { challenge: None }),
+    ] {
+        let far = far(Manners {
+            metadata_at: Some(format!(
+                "{}/.well-known/oauth-protected-resource",
+                to.base()
+            )),
+            ..Manners::default().wanting(wants(&["good"]))
+        })
+        .await;
+        let probed = probe(&room, &far.url(), RemoteAuth::None).await;
+        assert_eq!(probed.auth, expected, "{probed:?}");
+    }
+    assert_eq!((private.seen().len(), private.accepted()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 #[expect(clippy::too_many_lines, reason = "a table")]
 async fn what_a_server_wants_to_know_is_found_out() {
     let token = |challenge, metadata| Wants::Token {

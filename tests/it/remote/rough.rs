@@ -500,7 +500,7 @@ async fn long_lists_and_round_ones_come_to_an_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_is_not_followed_to_a_private_address() {
+async fn d21_a_redirect_is_not_followed_to_a_private_address() {
     let private = Far::start_at(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), Manners::default()).await;
     side_by_side(ALL, async |speaks| {
         let to = Trouble::Redirect(private.url());
@@ -521,6 +521,34 @@ async fn a_redirect_is_not_followed_to_a_private_address() {
         assert!(room.call("far", "echo", json!({})).await.is_err());
     })
     .await;
+    assert_eq!((private.seen().len(), private.accepted()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d21_a_server_at_a_private_address_is_not_spoken_to() {
+    let private = Far::start_at(IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2)), Manners::default()).await;
+    let port = private.base().rsplit(':').next().unwrap().to_owned();
+    // As it is written, and in the forms that mean the same.
+    for host in ["127.0.0.2", "2130706434", "0x7f.2", "[::ffff:127.0.0.2]"] {
+        side_by_side(ALL, async |speaks| {
+            let mut entry = server(&far(Manners::speaking(speaks)).await);
+            let path = entry.url.rsplit('/').next().unwrap().to_owned();
+            entry.url = format!("http://{host}:{port}/{path}");
+            let mut room = Room::new();
+            let views = room.settled(&[("far", entry)]).await;
+            let (ServerState::BackingOff { reason, .. } | ServerState::Failed { reason }) =
+                &views[0].state
+            else {
+                panic!("{host} {speaks:?}: {:?}", views[0].state);
+            };
+            assert!(
+                reason.contains("not a public address"),
+                "{host} {speaks:?}: {reason}"
+            );
+            assert!(room.call("far", "echo", json!({})).await.is_err());
+        })
+        .await;
+    }
     assert_eq!((private.seen().len(), private.accepted()), (0, 0));
 }
 

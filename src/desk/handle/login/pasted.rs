@@ -7,7 +7,6 @@ use super::super::super::refusal::Refusal;
 use super::super::super::screens;
 use super::super::super::turn::Turn;
 use super::super::{Done, News};
-use super::finish::finish;
 use crate::chat::View;
 use crate::oauth::{LoginId, OAuthError};
 use crate::policy::Action;
@@ -59,21 +58,14 @@ impl Turn<'_> {
     }
 
     /// The pasted address was taken, or not.
-    pub(in crate::desk::handle) async fn pasted(
-        &mut self,
-        pasted: Result<LoginId, OAuthError>,
-    ) -> Done {
+    pub(in crate::desk::handle) fn pasted(&self, pasted: Result<LoginId, OAuthError>) -> Done {
         match pasted {
             Ok(id) => {
-                let login = self
-                    .records
-                    .take_login(|login| login.login.as_ref() == Some(&id));
-                let Some(login) = login else {
+                let mut logins = self.records.logins.iter();
+                if !logins.any(|login| login.login.as_ref() == Some(&id)) {
                     return Err(Refusal::Plain("This login is over.".to_owned()));
-                };
-                let name = Self::server_named(&self.loaded().await?, &login.server)?;
-                let (hall, thread) = (Arc::clone(self.hall), self.thread);
-                self.hall.spawn(finish(hall, thread, name, id, login));
+                }
+                // No cookie says whose browser it was, so the account is shown first: it comes as news, above Finish.
                 Ok(())
             }
             Err(error) => Err(Refusal::Plain(screens::oauth_words(&error))),

@@ -7,6 +7,8 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
@@ -31,6 +33,8 @@ pub(in crate::desk) struct Seen {
     pub(in crate::desk) codes: Vec<String>,
     /// The access token that it gives instead of [`TOKEN`].
     pub(in crate::desk) gives: Option<&'static str>,
+    /// Who logged in, by its id token.
+    pub(in crate::desk) email: Option<&'static str>,
     /// The refresh token, likewise.
     pub(in crate::desk) refreshes_by: Option<&'static str>,
     /// The secret that it gives to whoever registers.
@@ -118,7 +122,7 @@ impl Protected {
         ann.says(&format!("/mcp connect hub {}", self.far.url()))
             .await;
         let invited = ann.presses("Apply").await;
-        ann.says(&way_back(&invited)).await;
+        pasted_and_finished(world, &invited).await;
         world
             .sees(LOCAL, |shown| {
                 plain(&shown.view).contains("Logged in to *hub*")
@@ -170,6 +174,16 @@ pub(in crate::desk) fn way_back(text: &str) -> String {
         "{}?code=c-1&state={}",
         query["redirect_uri"], query["state"]
     )
+}
+
+/// Ann pastes where her browser was sent back to, sees whose account it is, and finishes.
+pub(in crate::desk) async fn pasted_and_finished(world: &World, invited: &str) {
+    let ann = world.ann();
+    ann.says(&way_back(invited)).await;
+    world
+        .sees(LOCAL, |shown| plain(&shown.view).contains("[Finish]"))
+        .await;
+    ann.presses("Finish").await;
 }
 
 async fn metadata(State(Shared(base, seen)): State<Shared>, uri: Uri) -> Json<Value> {
@@ -224,11 +238,15 @@ async fn token(
     seen.verifiers.extend(form.get("code_verifier").cloned());
     seen.client_secrets
         .extend(form.get("client_secret").cloned());
-    let mut given = json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": seen.refreshes_by.unwrap_or("rt-1"), "scope": "read"});
-    if let Some(token) = seen.id_token {
-        given["id_token"] = json!(token);
+    let mut answer = json!({"access_token": seen.gives.unwrap_or(TOKEN), "token_type": "Bearer", "expires_in": 3600, "refresh_token": seen.refreshes_by.unwrap_or("rt-1"), "scope": "read"});
+    if let Some(email) = seen.email {
+        let claims = URL_SAFE_NO_PAD.encode(json!({"sub": "42", "email": email}).to_string());
+        answer["id_token"] = json!(format!("e30.{claims}.x"));
     }
-    Json(given)
+    if let Some(token) = seen.id_token {
+        answer["id_token"] = json!(token);
+    }
+    Json(answer)
 }
 
 async fn revoke(

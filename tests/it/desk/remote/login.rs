@@ -7,7 +7,7 @@ use switchboard::app::HouseOptions;
 use switchboard::chat::Answer;
 use switchboard::thread::ThreadId;
 
-use super::idp::{Idp, Protected, TOKEN, link_in, through_our_page, way_back};
+use super::idp::{Idp, Protected, TOKEN, link_in, pasted_and_finished, through_our_page, way_back};
 use super::{CANARY, LOCAL, nowhere, open, remote, screen, world};
 use crate::support::chat::plain;
 use crate::support::hostile::{Far, Manners, Speaks, Wants};
@@ -54,6 +54,13 @@ async fn a_login_without_a_public_url_is_pasted_back() {
     let back = way_back(&invited);
     ann.says(&back).await;
     assert_eq!(world.chat.deleted().len(), 1, "the code stays in the chat");
+    world
+        .sees(LOCAL, |shown| plain(&shown.view).contains("[Finish]"))
+        .await;
+    // Twice it says nothing new.
+    let again = ann.says(&back).await;
+    assert!(again.contains("press Finish"), "{again}");
+    ann.presses("Finish").await;
     let done = world
         .sees(LOCAL, |shown| {
             plain(&shown.view).contains("Logged in to *hub*")
@@ -84,7 +91,7 @@ async fn a_removed_server_is_logged_out_of_and_undo_asks_again() {
     let ann = world.ann();
     ann.says(&format!("/mcp connect hub {}", far.url())).await;
     let invited = ann.presses("Apply").await;
-    ann.says(&way_back(&invited)).await;
+    pasted_and_finished(&world, &invited).await;
     world
         .sees(LOCAL, |shown| {
             plain(&shown.view).contains("Logged in to *hub*")
@@ -118,7 +125,7 @@ async fn a_login_survives_a_restart_and_ends_with_a_word() {
         .await;
     let invited = world.ann().presses("Apply").await;
     world = world.restarted_with(open).await;
-    world.ann().says(&way_back(&invited)).await;
+    pasted_and_finished(&world, &invited).await;
     let done = world
         .sees(LOCAL, |shown| {
             plain(&shown.view).contains("Logged in to *hub*")
@@ -136,6 +143,64 @@ async fn a_login_survives_a_restart_and_ends_with_a_word() {
     let over = world.ann().says(&way_back(&invited)).await;
     assert!(over.contains("No login of yours waits here"), "{over}");
     world.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d25_what_is_pasted_is_its_beginners_and_shows_the_account_before_it_is_used() {
+    for (email, shown_as) in [
+        (Some("mallory@example.com"), "`mallory@example.com`"),
+        (None, "it does not say whose"),
+    ] {
+        let (world, (idp, far)) = (world(), protected().await);
+        idp.seen.lock().unwrap().email = email;
+        let group = ThreadId::telegram(-7, None);
+        let elsewhere = ThreadId::telegram(-8, None);
+        let (ann, bob) = (
+            world.person("Ann", group, false),
+            world.person("Bob", group, false),
+        );
+        for person in [&ann, &bob] {
+            world
+                .chat
+                .set_standing(&person.id(), Standing::Administrator);
+        }
+        ann.says(&format!("/mcp connect hub {}", far.url())).await;
+        ann.presses("Apply").await;
+        let invited = world
+            .sees(group, |shown| link_in(&plain(&shown.view)).is_some())
+            .await;
+        let back = way_back(&plain(&invited.view));
+        // Another's, and in another thread.
+        let refused = bob.says(&back).await;
+        assert!(refused.contains("No login of yours"), "{refused}");
+        let there = world.person("Ann", elsewhere, false);
+        let refused = there.says(&back).await;
+        assert!(refused.contains("No login of yours"), "{refused}");
+        let codes = || idp.seen.lock().unwrap().codes.len();
+        assert_eq!(codes(), 0, "the code was used");
+
+        ann.says(&back).await;
+        let arrived = world
+            .sees(group, |shown| plain(&shown.view).contains("[Finish]"))
+            .await;
+        let arrived = plain(&arrived.view);
+        assert!(
+            arrived.contains(&format!("Account: {shown_as}")) && arrived.contains("[Cancel]"),
+            "{arrived}"
+        );
+        let credentials = || world.house.store.credentials(group).unwrap().len();
+        let is_used = || far.count(|seen| seen.header("authorization").is_some()) > 0;
+        assert_eq!((codes(), credentials(), is_used()), (1, 0, false));
+        bob.presses("Finish").await;
+        assert_eq!((credentials(), is_used()), (0, false), "Bob finished it");
+        // It is not hers, so she does not want it.
+        ann.presses("Cancel").await;
+        world.house.desk.quiet().await;
+        let over = ann.says(&back).await;
+        assert!(over.contains("No login of yours"), "{over}");
+        assert_eq!((codes(), credentials(), is_used()), (1, 0, false));
+        world.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,7 +315,7 @@ async fn an_address_that_is_not_the_way_back_is_answered() {
     let invited = ann.presses("Apply").await;
     let wrong = ann.says("http://127.0.0.1:8787/").await;
     assert!(wrong.contains("not where a login ends"), "{wrong}");
-    ann.says(&way_back(&invited)).await;
+    pasted_and_finished(&world, &invited).await;
     world
         .sees(LOCAL, |shown| {
             plain(&shown.view).contains("Logged in to *hub*")
@@ -265,7 +330,7 @@ async fn a_call_that_wants_more_rights_leads_to_a_login_for_them() {
     let ann = world.ann();
     ann.says(&format!("/mcp connect hub {}", far.url())).await;
     let invited = ann.presses("Apply").await;
-    ann.says(&way_back(&invited)).await;
+    pasted_and_finished(&world, &invited).await;
     world
         .sees(LOCAL, |shown| {
             plain(&shown.view).contains("Logged in to *hub*")
@@ -294,7 +359,7 @@ async fn a_call_that_wants_more_rights_leads_to_a_login_for_them() {
         "{scope}"
     );
     let told = world.chat.messages(LOCAL).len();
-    ann.says(&way_back(&asked)).await;
+    pasted_and_finished(&world, &asked).await;
     world
         .sees(LOCAL, |shown| {
             plain(&shown.view).contains("Logged in to *hub*")
@@ -385,7 +450,7 @@ async fn a_guess_at_what_a_server_speaks_is_corrected_after_the_login() {
     let invited = ann.presses("Apply").await;
     let kind = || remote(&world, LOCAL)["mcpServers"]["hub"]["type"].clone();
     assert_eq!(kind(), "http");
-    ann.says(&way_back(&invited)).await;
+    pasted_and_finished(&world, &invited).await;
     let proposed = world
         .sees(LOCAL, |shown| plain(&shown.view).contains("[Apply]"))
         .await;
@@ -424,7 +489,7 @@ async fn d27_a_login_at_an_address_with_a_key_never_shows_the_key() {
     let mut named = named.query_pairs();
     let resource = named.find(|(name, _)| name == "resource").unwrap().1;
     assert_eq!(resource, far.url());
-    ann.says(&way_back(&invited)).await;
+    pasted_and_finished(&world, &invited).await;
     world
         .sees(LOCAL, |shown| {
             plain(&shown.view).contains("Logged in to *hub*")

@@ -417,6 +417,9 @@ fn challenged(code: u16, challenge: Option<String>) -> Response {
 }
 
 fn well_known(state: &State, manners: &Manners, path: &str) -> Response {
+    if let Some(at) = &manners.metadata_at {
+        return (StatusCode::FOUND, [(header::LOCATION, at.clone())]).into_response();
+    }
     let has = matches!(manners.wants, Wants::Token { metadata: true, .. });
     if has && path.starts_with("/.well-known/oauth-protected-resource") {
         return json_answer(&json!({

@@ -48,6 +48,8 @@ pub struct Manners {
     pub protocol: Option<&'static str>,
     /// The status of a POST to the address of a legacy stream.
     pub legacy_post: u16,
+    /// Where its metadata is said to have gone.
+    pub metadata_at: Option<String>,
     /// What the legacy stream says first; `{base}` stands for its own address.
     pub endpoint: Option<&'static str>,
     /// The tool that wants more rights than any token has, except this one.
@@ -213,6 +215,7 @@ impl Default for Manners {
             pages: Pages::One,
             protocol: None,
             legacy_post: 404,
+            metadata_at: None,
             endpoint: None,
             more_rights: None,
         }
@@ -448,8 +451,28 @@ impl Far {
     }
 }
 
+impl Far {
+    /// No token that it was ever sent stands in an address that it was asked for (RFC 6750, 5.3).
+    fn no_token_in_an_address(&self) {
+        let seen = self.seen();
+        let sent = seen.iter().filter_map(|seen| seen.header("authorization"));
+        let tokens: HashSet<&str> = sent
+            .filter_map(|sent| sent.strip_prefix("Bearer "))
+            .collect();
+        for seen in &seen {
+            let address = format!("{}?{}", seen.path, seen.query);
+            for token in &tokens {
+                assert!(!address.contains(token), "{token} stands in {address}");
+            }
+        }
+    }
+}
+
 impl Drop for Far {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.no_token_in_an_address();
+        }
         if let Some(life) = self.life.take() {
             life.forget();
         }
