@@ -5,7 +5,7 @@
 //! after the other. Figures are medians over the rounds, with the 99th percentile beside them.
 //!
 //! `cargo bench -- [--quick] [--gate] [SECTION…]`: `--quick` takes fewer rounds (and 10,000 folders for 100,000), `--gate`
-//! exits with 1 when a target is missed or could not be measured, and a section is named by a part of its name. Without
+//! exits with 1 when a target is missed or could not be measured, and a section is named by a part of its name, or whole. Without
 //! cargo's own `--bench` (as `cargo test --benches` runs it) the harness checks itself and measures nothing.
 
 #![allow(
@@ -192,8 +192,11 @@ impl Options {
             bail!("there is no {unknown}; there are --quick, --gate and names of sections");
         }
         let has = |flag: &str| flags.iter().any(|given| *given == flag);
+        let is_whole = |name: &str| SECTIONS.iter().any(|(section, _)| *section == name);
         let wanted = |section: &str| {
-            names.is_empty() || names.iter().any(|name| section.contains(name.as_str()))
+            let is_meant =
+                |name: &str| name == section || (!is_whole(name) && section.contains(name));
+            names.is_empty() || names.iter().any(|name| is_meant(name))
         };
         let sections: Vec<_> = SECTIONS
             .into_iter()
@@ -243,6 +246,7 @@ fn check() -> Result<()> {
         parse("--gate reload burst"),
         Some((false, true, vec!["reload", "burst"]))
     );
+    assert_eq!(parse("load"), Some((false, false, vec!["load"])));
     assert_eq!(parse("").map(|all| all.2.len()), Some(SECTIONS.len()));
     assert_eq!((parse("--fast"), parse("nothing")), (None, None));
     let began = Instant::now();
