@@ -183,6 +183,11 @@ impl Turn<'_> {
 
 /// The secrets that the local entries of a change name.
 pub(super) fn named(edit: &Edit) -> Vec<SecretName> {
+    named_in(edit, |entry| Some(entry))
+}
+
+/// The same, in a part of the entries.
+fn named_in(edit: &Edit, part: impl Fn(&Value) -> Option<&Value>) -> Vec<SecretName> {
     let mut named = Vec::new();
     for change in &edit.0 {
         if let Change::Put {
@@ -190,8 +195,9 @@ pub(super) fn named(edit: &Edit) -> Vec<SecretName> {
             value,
             ..
         } = change
+            && let Some(part) = part(value)
         {
-            let found = SecretName::all_in(&value.to_string()).into_iter();
+            let found = SecretName::all_in(&part.to_string()).into_iter();
             named.extend(found.map(|(_, name)| name));
         }
     }
@@ -208,17 +214,25 @@ pub(super) fn note(edit: &Edit, secrets: &[SecretName]) -> Option<String> {
         .filter(|name| all.contains(name))
         .map(|name| format!("`{name}`"))
         .collect();
-    match named.as_slice() {
-        [] => None,
-        [one] => Some(format!(
+    let mut told = match named.as_slice() {
+        [] => return None,
+        [one] => format!(
             "{one} looks like a secret: its value is kept sealed, and the file only names it. `/mcp secrets` lists it."
-        )),
-        [most @ .., last] => Some(format!(
+        ),
+        [most @ .., last] => format!(
             "{} and {last} look like secrets: their values are kept sealed, and the file only names them. `/mcp secrets` \
              lists them.",
             most.join(", ")
-        )),
+        ),
+    };
+    let in_args = named_in(edit, |entry| entry.get("args"));
+    if secrets.iter().any(|name| in_args.contains(name)) {
+        told.push_str(
+            " What stands in an argument is given on the program's command line, which other programs of the bot's machine \
+             can read: where it takes a variable as well, use that.",
+        );
     }
+    Some(told)
 }
 
 fn local_entry(change: &mut Change) -> Option<&mut Value> {
