@@ -143,6 +143,9 @@ fn filters(sockets: Sockets, has_walls: bool) -> Result<Vec<BpfProgram>, FilterE
         for call in [libc::SYS_msgget, libc::SYS_semget, libc::SYS_truncate] {
             refused.insert(call, Vec::new());
         }
+        for (call, rules) in of_other_processes()? {
+            refused.insert(call, rules);
+        }
     }
     let not = |kind: &i32| (0, Width::Dword, Is::Ne, u64::from(kind.cast_unsigned()));
     let kind = |kind: i32| {
@@ -156,7 +159,7 @@ fn filters(sockets: Sockets, has_walls: bool) -> Result<Vec<BpfProgram>, FilterE
     };
     if matches!(sockets, Sockets::None | Sockets::Led) {
         // Also one of a pair sends to whomever it names.
-        refused.insert(libc::SYS_socketpair, vec![rule([kind(libc::SOCK_DGRAM)])?]);
+        refused.insert(libc::SYS_socketpair, unconnected()?);
     }
     match sockets {
         Sockets::Host => {}
@@ -166,16 +169,14 @@ fn filters(sockets: Sockets, has_walls: bool) -> Result<Vec<BpfProgram>, FilterE
         Sockets::None => {
             // A socket of a name can be connected to programs outside, and Landlock does not hold every such name back.
             // So what is left are pairs, made connected, and sockets that only its own children could connect to.
-            let unix = rule([not(&libc::AF_UNIX)])?;
-            refused.insert(
-                libc::SYS_socket,
-                vec![unix, rule([kind(libc::SOCK_DGRAM)])?],
-            );
+            let mut sockets = unconnected()?;
+            sockets.push(rule([not(&libc::AF_UNIX)])?);
+            refused.insert(libc::SYS_socket, sockets);
             refused.insert(libc::SYS_connect, Vec::new());
         }
         Sockets::Led => {
-            let others = rule([not(&libc::AF_UNIX), not(&libc::AF_INET)])?;
-            let mut sockets = vec![others, rule([kind(libc::SOCK_DGRAM)])?];
+            let mut sockets = unconnected()?;
+            sockets.push(rule([not(&libc::AF_UNIX), not(&libc::AF_INET)])?);
             let inet = u64::from(libc::AF_INET.cast_unsigned());
             let inet = || (0, Width::Dword, Is::Eq, inet);
             let other_kinds = (0..=0xf).filter(|other| *other != libc::SOCK_STREAM);
@@ -213,6 +214,55 @@ fn filters(sockets: Sockets, has_walls: bool) -> Result<Vec<BpfProgram>, FilterE
         filters.push(no_x32());
     }
     Ok(filters)
+}
+
+/// What kinds of sockets send to whomever they name. All but these two, since a number may mean another kind for a family
+/// (`SOCK_RAW` of `AF_UNIX` is its `SOCK_DGRAM`).
+fn unconnected() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let connected = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET];
+    (0..=0xf)
+        .filter(|kind| !connected.contains(kind))
+        .map(|kind| {
+            let kind = u64::from(kind.cast_unsigned());
+            rule([(1, Width::Dword, Is::MaskedEq(0xf), kind)])
+        })
+        .collect()
+}
+
+/// What changes other processes without a signal, where they are there to be changed: limits, shares of the processor, and
+/// the group that tells whose a process is.
+fn of_other_processes() -> Result<Vec<(i64, Vec<SeccompRule>)>, seccompiler::BackendError> {
+    // linux/ioprio.h
+    const IOPRIO_WHO_PROCESS: u64 = 1;
+    // Of whom each speaks: 0 is the caller.
+    let other = |argument| (argument, Width::Dword, Is::Ne, 0);
+    let not_one = |argument, which: u64| (argument, Width::Dword, Is::Ne, which);
+    let own = u64::from(libc::PRIO_PROCESS);
+    let mut calls = vec![
+        // Into a group of its own making, or none.
+        (libc::SYS_setpgid, vec![rule([other(1)])?]),
+        (
+            libc::SYS_prlimit64,
+            vec![rule([other(0), (2, Width::Qword, Is::Ne, 0)])?],
+        ),
+        (
+            libc::SYS_setpriority,
+            vec![rule([not_one(0, own)])?, rule([other(1)])?],
+        ),
+        (
+            libc::SYS_ioprio_set,
+            vec![rule([not_one(0, IOPRIO_WHO_PROCESS)])?, rule([other(1)])?],
+        ),
+    ];
+    for call in [
+        libc::SYS_sched_setaffinity,
+        libc::SYS_sched_setattr,
+        libc::SYS_sched_setparam,
+        libc::SYS_sched_setscheduler,
+    ] {
+        calls.push((call, vec![rule([other(0)])?]));
+    }
+    Ok(calls)
 }
 
 fn rule(

@@ -42,6 +42,8 @@ use super::{Owner, relay};
 const JOINED: usize = relay::CONNECTIONS;
 /// Sockets of one server that are not closed yet, joined or not.
 const SOCKETS: usize = 4 * JOINED;
+/// Sockets that one server is given in a minute.
+const A_MINUTE: usize = 3000;
 /// How long a connection on loopback may take to be made.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Of the thread that takes calls in.
@@ -110,6 +112,7 @@ async fn lead(
             listener: Listener::from(listener),
             door,
             sockets: Arc::new(Semaphore::new(SOCKETS)),
+            pairs: Pairs::new().await?,
             joined: Arc::new(Semaphore::new(JOINED)),
         });
         // In a thread of its own, since it waits in the kernel; it goes with the process.
@@ -196,6 +199,7 @@ struct Desk {
     listener: Listener,
     door: Door,
     sockets: Arc<Semaphore>,
+    pairs: Pairs,
     joined: Arc<Semaphore>,
 }
 
@@ -218,7 +222,7 @@ impl Desk {
         let made = match Arc::clone(&self.sockets).try_acquire_owned() {
             _ if call.number != libc::SYS_socket => Err(libc::ENOSYS),
             Err(_) => Err(libc::ENOBUFS),
-            Ok(place) => match tokio::time::timeout(LIMIT, pair()).await {
+            Ok(place) => match tokio::time::timeout(LIMIT, self.pairs.make()).await {
                 Ok(Ok((theirs, ours))) => Ok((theirs, ours, place)),
                 Ok(Err(_)) | Err(_) => Err(libc::ENOBUFS),
             },
@@ -258,17 +262,41 @@ impl Desk {
     }
 }
 
-/// Two ends of a connection on loopback.
-async fn pair() -> io::Result<(TcpStream, TcpStream)> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    let theirs = TcpStream::connect(listener.local_addr()?).await?;
-    theirs.set_nodelay(true)?;
-    let ours = accepted(&listener, theirs.local_addr()?).await?;
-    Ok((theirs, ours))
+/// Makes connections on loopback, of which both ends are ours. One listener for all of them, and only so many in a minute:
+/// a port stays with a connection for a minute after its end, and the host has some ten thousand for everybody.
+#[derive(Debug)]
+struct Pairs {
+    listener: TcpListener,
+    /// Held while a connection is made, so that none takes another's; when the minute began, and how many were made in it.
+    minute: tokio::sync::Mutex<(tokio::time::Instant, usize)>,
 }
 
-/// The connection of this address, which is nobody else's while it is taken. Whoever else finds the listener in its short
-/// life is sent away.
+impl Pairs {
+    async fn new() -> io::Result<Self> {
+        Ok(Self {
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?,
+            minute: tokio::sync::Mutex::new((tokio::time::Instant::now(), 0)),
+        })
+    }
+
+    /// The server's end and ours.
+    async fn make(&self) -> io::Result<(TcpStream, TcpStream)> {
+        let mut minute = self.minute.lock().await;
+        if minute.0.elapsed() > Duration::from_mins(1) {
+            *minute = (tokio::time::Instant::now(), 0);
+        }
+        if minute.1 == A_MINUTE {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        minute.1 += 1;
+        let theirs = TcpStream::connect(self.listener.local_addr()?).await?;
+        theirs.set_nodelay(true)?;
+        let ours = accepted(&self.listener, theirs.local_addr()?).await?;
+        Ok((theirs, ours))
+    }
+}
+
+/// The connection of this address, which is nobody else's while it is taken. Whoever else finds the listener is sent away.
 async fn accepted(listener: &TcpListener, own: SocketAddr) -> io::Result<TcpStream> {
     loop {
         let (ours, from) = listener.accept().await?;
@@ -356,10 +384,25 @@ mod tests {
 
     #[tokio::test]
     async fn both_ends_of_a_pair_are_of_one_connection() {
-        let (theirs, ours) = pair().await.unwrap();
+        let pairs = Pairs::new().await.unwrap();
+        let (theirs, ours) = pairs.make().await.unwrap();
         assert_eq!(theirs.local_addr().unwrap(), ours.peer_addr().unwrap());
         assert_eq!(theirs.peer_addr().unwrap(), ours.local_addr().unwrap());
         assert!(ours.local_addr().unwrap().ip().is_loopback());
+    }
+
+    #[tokio::test]
+    async fn only_so_many_are_made_in_a_minute() {
+        let pairs = Pairs::new().await.unwrap();
+        let at = tokio::time::Instant::now();
+        *pairs.minute.lock().await = (at, A_MINUTE - 1);
+        pairs.make().await.unwrap();
+        let refused = pairs.make().await.unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::QuotaExceeded);
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+        pairs.make().await.unwrap();
     }
 
     #[test]

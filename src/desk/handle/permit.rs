@@ -164,6 +164,18 @@ impl Turn<'_> {
         tool: Tool,
         arguments: Map<String, Value>,
     ) -> Done {
+        let is_own = self.may(Action::Configure, false).await.is_ok();
+        // What they cannot be shown they cannot allow: a command may stand where a key is taken to be.
+        if !is_own && screens::hides_arguments(&arguments) {
+            let why = "a part of its arguments looks like a secret and cannot be shown to whoever would allow it";
+            self.note_refused(&server, &tool, &arguments, &why);
+            return Err(Refusal::Plain(format!(
+                "`{}` of {server} asks before it is called, and a part of these arguments looks like a secret, which is not \
+                 shown in a chat: nobody could see what they allow. Leave it out, or ask somebody who configures here to make \
+                 the call.",
+                tool.name
+            )));
+        }
         let id = new_id();
         let call = AskedCall {
             id: id.clone(),
@@ -176,7 +188,6 @@ impl Turn<'_> {
             arguments,
             at_ms: self.now_ms(),
         };
-        let is_own = self.may(Action::Configure, false).await.is_ok();
         let view = screens::ask_for_call(&call, &tool, is_own);
         self.records.calls.push(call);
         // Kept before it is shown: a button that is seen can be pressed, also after a crash right here.

@@ -41,7 +41,8 @@ pub(super) use masked::masked;
 pub(super) use network::NetworkFacts;
 pub(super) use result::{call_done, call_running, call_stopped, starting};
 pub(super) use rules::{
-    ask_allowed, ask_denied, ask_expired, ask_for_call, ask_overtaken, ruled, tools_changed, unsaid,
+    ask_allowed, ask_denied, ask_expired, ask_for_call, ask_overtaken, hides_arguments, ruled,
+    tools_changed, unsaid,
 };
 pub(super) use secrets::{
     SecretLine, secret_elsewhere, secret_forgotten, secret_kept, secret_question,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::super::action::{Action, AskVerb, Key};
 use super::super::handle::StillDenied;
@@ -158,9 +158,7 @@ pub(in crate::desk) fn ask_for_call(call: &AskedCall, tool: &Tool, is_own: bool)
     if !about.is_empty() {
         view = view.line(shortened(about, 300));
     }
-    let whole = serde_json::to_string_pretty(&Value::Object(call.arguments.clone()));
-    let whole: Vec<String> = whole.unwrap_or_default().lines().map(visible).collect();
-    let whole = Masker::default().mask(&whole.join("\n"));
+    let whole = shown(&call.arguments);
     let length = whole.chars().count();
     view = if call.arguments.is_empty() {
         view.line("It takes no arguments.")
@@ -193,6 +191,21 @@ pub(in crate::desk) fn ask_for_call(call: &AskedCall, tool: &Tool, is_own: bool)
         button(AskVerb::Always, "Always"),
         button(AskVerb::Deny, "Deny"),
     ])
+}
+
+/// Whether a part of them is not shown, since it looks like a secret.
+pub(in crate::desk) fn hides_arguments(arguments: &Map<String, Value>) -> bool {
+    shown(arguments) != written(arguments)
+}
+
+fn shown(arguments: &Map<String, Value>) -> String {
+    Masker::default().mask(&written(arguments))
+}
+
+fn written(arguments: &Map<String, Value>) -> String {
+    let whole = serde_json::to_string_pretty(&Value::Object(arguments.clone()));
+    let lines: Vec<String> = whole.unwrap_or_default().lines().map(visible).collect();
+    lines.join("\n")
 }
 
 /// Allowed, and on its way.

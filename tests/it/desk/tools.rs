@@ -326,6 +326,15 @@ async fn a_call_that_asks_is_made_when_somebody_who_may_allows_it() {
         "asks",
         steady(&bob.says("/mcp call demo echo text=his").await)
     );
+    // What is not shown cannot be allowed.
+    let hidden = bob
+        .says("/mcp call demo echo 'text=export TOKEN=\"$(touch x)-abc-def-0123\"'")
+        .await;
+    assert!(
+        hidden.contains("nobody could see what they allow"),
+        "{hidden}"
+    );
+    bob.says("/mcp call demo echo text=his").await;
     let (on, once) = world.chat.button(thread, "Allow once");
     bob.presses("Allow once").await;
     assert!(
