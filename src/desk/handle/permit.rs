@@ -207,7 +207,7 @@ impl Turn<'_> {
 
     fn note_asked(&self, call: &AskedCall, told: &str) {
         let decision = format!(
-            "a call of {} that {} wanted, with arguments {}: {told}",
+            "{told}: a call of {} that {} wanted, with arguments {}",
             call.tool, call.by.name, call.shown
         );
         let what = What::Decided {

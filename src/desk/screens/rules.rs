@@ -139,11 +139,11 @@ pub(in crate::desk) fn tools_changed(server: &str, changed: &[&Tool]) -> View {
 /// A call that waits for permission, with every argument, whole; `is_own` where who wants it may give it.
 pub(in crate::desk) fn ask_for_call(call: &AskedCall, tool: &Tool, is_own: bool) -> View {
     let lead = Text::default()
-        .bold(&call.by.name)
-        .plain(" wants to call ")
         .code(&call.tool)
         .plain(" of ")
         .bold(&call.server)
+        .plain(", wanted by ")
+        .bold(&call.by.name)
         .plain(if is_own {
             ". Calls of it ask first."
         } else {

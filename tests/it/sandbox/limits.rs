@@ -350,7 +350,12 @@ async fn d10_time_of_the_processor_is_bounded_and_the_reason_told() {
                 assert!(advice.contains(words), "{tier:?} {tool}: {advice}");
             }
             scene.gone().await;
-            // By itself it would only spin again.
+            // By itself it would only spin again. The caller may hear of the end before the state does.
+            scene
+                .when(A, "bad", |state| {
+                    !matches!(state, ServerState::Ready { .. })
+                })
+                .await;
             let state = scene.state(A, "bad");
             assert!(
                 matches!(state, ServerState::Parked { over: true, .. }),

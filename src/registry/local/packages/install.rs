@@ -377,8 +377,9 @@ fn no_program(package: &Package) -> Trouble {
             package.name
         ),
     };
+    // `-p` would do as well, but what follows it is masked as a password.
     let advice = match package.manager {
-        Manager::Npm => "Name it: `npx -y -p PACKAGE PROGRAM`.",
+        Manager::Npm => "Name it: `npx -y --package=PACKAGE PROGRAM`.",
         Manager::Uv => "Name it: `uvx --from PACKAGE PROGRAM`.",
     };
     Trouble::new(Stage::Package, what, advice, Mend::Change)
