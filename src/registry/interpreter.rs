@@ -1,16 +1,11 @@
 //! Who runs a program that is a script: the interpreters that its first line names, and those that run these.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
-
-use rustix::fs::{Mode, OFlags};
 
 use super::launch::find_program;
 use crate::policy::Runner;
+use crate::sandbox::interpreter_of;
 
-/// As much of a first line as the kernel reads (Linux: `BINPRM_BUF_SIZE`).
-const LINE_BYTES: u64 = 256;
 /// As deep as the kernel follows interpreters that are scripts themselves.
 const DEPTH: usize = 4;
 
@@ -20,7 +15,7 @@ pub(super) fn interpreters(program: &Path, cwd: &Path, path: &str) -> Vec<Runner
     let mut runners: Vec<Runner> = Vec::new();
     let mut script = program.to_owned();
     while runners.len() < DEPTH {
-        let Some(name) = first_line(&script).as_deref().and_then(named) else {
+        let Some(name) = interpreter_of(&script) else {
             break;
         };
         let found = find_program(&name, cwd, path).ok();
@@ -38,36 +33,9 @@ pub(super) fn interpreters(program: &Path, cwd: &Path, path: &str) -> Vec<Runner
     runners
 }
 
-/// The program that a first line names, as it is written or as `env` is told it.
-fn named(line: &str) -> Option<String> {
-    let mut words = line.strip_prefix("#!")?.split_ascii_whitespace();
-    let interpreter = words.next()?;
-    if interpreter.rsplit('/').next() != Some("env") {
-        return Some(interpreter.to_owned());
-    }
-    // `env -S VAR=1 node --flag`; what follows `-S` may stand against it.
-    let looked_up = words
-        .map(|word| word.strip_prefix("-S").unwrap_or(word))
-        .find(|word| !word.is_empty() && !word.starts_with('-') && !word.contains('='));
-    Some(looked_up.unwrap_or(interpreter).to_owned())
-}
-
-/// The first line of a plain file. Who wrote it may have put something else there: a pipe that nobody writes to is not
-/// waited for.
-fn first_line(path: &Path) -> Option<String> {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = File::from(rustix::fs::open(path, flags, Mode::empty()).ok()?);
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut begin = Vec::new();
-    file.take(LINE_BYTES).read_to_end(&mut begin).ok()?;
-    let line = begin.split(|byte| *byte == b'\n').next()?;
-    Some(String::from_utf8_lossy(line).into_owned())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
@@ -123,7 +91,12 @@ mod tests {
         let real = at("node").canonicalize().unwrap();
         assert_eq!(found[0].found, Some((at("nodejs"), real)));
         // Nothing is waited for that nobody writes.
-        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), Mode::from_raw_mode(0o600)).unwrap();
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            at("pipe"),
+            rustix::fs::Mode::from_raw_mode(0o600),
+        )
+        .unwrap();
         assert!(interpreters(&at("pipe"), folder.path(), &path).is_empty());
     }
 }

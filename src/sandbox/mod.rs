@@ -15,6 +15,7 @@ mod home;
 mod owner;
 mod probe;
 mod relay;
+mod script;
 mod shown;
 mod spec;
 mod usher;
@@ -32,6 +33,7 @@ pub use home::{HomeError, Usage, make_home, measure, working_folder};
 pub use owner::Owner;
 pub use probe::NotProved;
 pub use relay::relay_main;
+pub use script::interpreter_of;
 pub use shown::{Shown, Sight};
 pub use usher::usher_main;
 

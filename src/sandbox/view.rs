@@ -1,13 +1,10 @@
 //! What programs need of the host to run, and nothing else: the system's own folders, and where the program itself is.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::OFlags;
-
 use super::cage::Cage;
+use super::script::interpreter_of;
 
 /// Our own program in the strong tier.
 pub(super) const PROGRAM_INSIDE: &str = "/run/switchboard/switchboard";
@@ -203,30 +200,15 @@ fn is_broad(folder: &Path, cage: &Cage) -> bool {
         || folder.starts_with(&cage.data)
 }
 
-/// The program that the first line of a script names (execve(2)), looked up as `env` does where it is `env`.
+/// The interpreter of a script, looked up as `env` does where it is `env` that finds it.
 fn interpreter(script: &Path, path: Option<&String>) -> Option<PathBuf> {
-    // A server may have put a pipe there, whose open would wait for ever.
-    let flags = i32::try_from((OFlags::NONBLOCK | OFlags::NOCTTY).bits()).ok()?;
-    let mut open = std::fs::OpenOptions::new();
-    let file = open.read(true).custom_flags(flags).open(script).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
+    let name = interpreter_of(script)?;
+    if name.contains('/') {
+        return Some(PathBuf::from(name)).filter(|path| path.is_absolute());
     }
-    let mut first = Vec::new();
-    file.take(256).read_to_end(&mut first).ok()?;
-    let line = first
-        .strip_prefix(b"#!")?
-        .split(|byte| *byte == b'\n')
-        .next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split_ascii_whitespace();
-    let program = Path::new(words.next()?);
-    if program.file_name()? != "env" {
-        return program.is_absolute().then(|| program.to_owned());
-    }
-    let name = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
     path?
         .split(':')
-        .map(|folder| Path::new(folder).join(name))
+        .map(|folder| Path::new(folder).join(&name))
         .find(|found| found.is_absolute() && found.is_file())
 }
 
@@ -242,6 +224,9 @@ mod tests {
         let script = folder.path().join("script");
         std::fs::write(&script, "#!/bin/sh\n").unwrap();
         assert_eq!(interpreter(&script, None), Some("/bin/sh".into()));
+        std::fs::write(&script, "#!/usr/bin/env -S sh -e\n").unwrap();
+        let path = "/nowhere:/bin".to_owned();
+        assert_eq!(interpreter(&script, Some(&path)), Some("/bin/sh".into()));
         let pipe = folder.path().join("pipe");
         mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
         let (sender, found) = std::sync::mpsc::channel();
